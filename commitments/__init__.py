@@ -1,0 +1,1 @@
+"""Pure cryptography: no input or output, no clock, no imports of ours."""

@@ -1,0 +1,116 @@
+"""Shamir's secret sharing modulo the fixed prime of the clearing.
+
+Member i (1..n) holds f(i), f of degree <= t over GF(p), f(0) the secret. Any t shares say nothing; t+1 give
+the secret; every further one is a check, so n >= 2t+1 shares expose up to t false ones.
+
+Shamir 1979; McEliece and Sarwate 1981 (shares as a Reed-Solomon word: any two words differ in n-t places).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final, Protocol
+
+from commitments.errors import ParameterError, VerificationError
+from commitments.params import FIELD_PRIME
+
+SHARE_BYTES: Final = (FIELD_PRIME.bit_length() + 7) // 8
+MAX_MEMBERS: Final = 64  # far above any committee; bounds the work of a reconstruction
+
+
+class Randomness(Protocol):
+    """What `share` draws from: the `secrets` module, or a seeded source in tests."""
+
+    def randbelow(self, exclusive_upper_bound: int, /) -> int:
+        """A uniform integer in [0, exclusive_upper_bound)."""
+
+
+def checked_committee(n: int, t: int) -> None:
+    """Raises ParameterError unless 0 <= t < n <= MAX_MEMBERS."""
+    if not 0 <= t < n <= MAX_MEMBERS:
+        raise ParameterError(f"n = {n}, t = {t}: need 0 <= t < n <= {MAX_MEMBERS}")
+
+
+def share(secret: int, n: int, t: int, rng: Randomness = secrets) -> dict[int, int]:
+    """Fresh shares of `secret` (taken modulo p), by member index 1..n.
+
+    Raises ParameterError unless 0 <= t < n.
+    """
+    checked_committee(n, t)
+    coefficients = [secret % FIELD_PRIME, *(rng.randbelow(FIELD_PRIME) for _ in range(t))]
+    shares = {}
+    for i in range(1, n + 1):
+        value = 0
+        for c in reversed(coefficients):
+            value = (value * i + c) % FIELD_PRIME
+        shares[i] = value
+    return shares
+
+
+@lru_cache(maxsize=1024)
+def _lagrange(indices: tuple[int, ...], at: int) -> tuple[int, ...]:
+    coefficients = []
+    for i in indices:
+        above, below = 1, 1
+        for j in indices:
+            if j != i:
+                above = above * (at - j) % FIELD_PRIME
+                below = below * (i - j) % FIELD_PRIME
+        coefficients.append(above * pow(below, -1, FIELD_PRIME) % FIELD_PRIME)
+    return tuple(coefficients)
+
+
+def lagrange(indices: tuple[int, ...], at: int = 0) -> dict[int, int]:
+    """Coefficients l_i with f(at) = sum l_i f(i) mod p, for every f of degree below len(indices).
+
+    `indices` are distinct member indices. Raises ParameterError if they are not, or if there are none.
+    """
+    if not indices or len(set(indices)) != len(indices) or min(indices) < 1 or max(indices) > MAX_MEMBERS:
+        raise ParameterError(f"{indices} are not distinct indices in 1..{MAX_MEMBERS}")
+    return dict(zip(indices, _lagrange(indices, at), strict=True))
+
+
+def reconstruct(shares: Mapping[int, int], n: int, t: int) -> int:
+    """The secret in [0, p) behind shares keyed by member index, all of them used.
+
+    1. at least t+1 shares, of indices in 1..n, each in [0, p);
+    2. every share beyond t+1 lies on the polynomial of degree <= t through the first t+1.
+
+    Raises VerificationError naming the step that failed. Exactly t+1 shares leave nothing to check against:
+    give 2t+1 to be sure of the result although t are false. It does not say whose share is false, only that
+    they do not agree.
+    """
+    checked_committee(n, t)
+    # 1.
+    if len(shares) < t + 1:
+        missing = ", ".join(str(i) for i in range(1, n + 1) if i not in shares)
+        raise VerificationError("number of shares", f"{len(shares)}/{t + 1} shares; missing: member {missing}")
+    for i, value in shares.items():
+        if not 1 <= i <= n:
+            raise VerificationError("index of share", f"{i} is not a member; members are 1 to {n}")
+        if not 0 <= value < FIELD_PRIME:
+            raise VerificationError("range of share", f"member {i}'s share is not reduced modulo p")
+    # 2.
+    indices = tuple(sorted(shares))
+    base, rest = indices[: t + 1], indices[t + 1 :]
+    for j in rest:
+        if _at(shares, base, j) != shares[j]:
+            through = ", ".join(map(str, base))
+            raise VerificationError(
+                "degree of sharing",
+                f"member {j}'s share is off the degree-{t} polynomial through those of members {through}; "
+                "at least one of them is false",
+            )
+    return _at(shares, base, 0)
+
+
+def centred(value: int) -> int:
+    """The representative of `value` modulo p in (-p/2, p/2): signed quantities, such as nets."""
+    reduced = value % FIELD_PRIME
+    return reduced - FIELD_PRIME if reduced > FIELD_PRIME // 2 else reduced
+
+
+def _at(shares: Mapping[int, int], base: tuple[int, ...], at: int) -> int:
+    return sum(c * shares[i] for i, c in lagrange(base, at).items()) % FIELD_PRIME
