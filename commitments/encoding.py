@@ -64,7 +64,7 @@ class Reader:
         """An unsigned integer of `width` bytes, at most `limit` if given."""
         value = int.from_bytes(self._take(field, width), "big")
         if limit is not None and value > limit:
-            raise DecodeError(field, f"{value} is above the limit {limit}")
+            raise DecodeError(field, f"above the limit {limit}")  # the value may be a secret
         return value
 
     def fixed(self, field: str, width: int) -> bytes:

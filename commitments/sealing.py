@@ -69,8 +69,7 @@ _EXPAND_BYTES: Final = b"\x01"
 
 def hkdf(secret: bytes, salt: bytes, info: bytes, length: int) -> bytes:
     """HKDF-SHA256 (RFC 5869), `length` bytes. Raises ParameterError outside 1 to 8160 bytes."""
-    if not 1 <= length <= MAX_HKDF_BYTES:
-        raise ParameterError(f"HKDF output of {length} bytes; allowed are 1 to {MAX_HKDF_BYTES}")
+    _check_output(length)
     derived = HKDF(secret, length, salt, SHA256, 1, info)
     if not isinstance(derived, bytes):  # a tuple only if several keys were asked for
         raise ParameterError("HKDF returned more than one key")
@@ -112,6 +111,7 @@ class NodeKey:
             raise ParameterError(f"a path label of {len(label)} bytes; allowed are 1 to {MAX_LABEL_BYTES}")
         if len(data) > MAX_ELEMENT_BYTES:
             raise ParameterError(f"a path element of {len(data)} bytes; the limit is {MAX_ELEMENT_BYTES}")
+        _check_output(length)
         info = kind + struct.pack(">IB", length, len(label)) + label + struct.pack(">I", len(data)) + data
         return hkdf(self.secret, b"", info, length)
 
@@ -306,6 +306,11 @@ def verify_hmac_commit(key: bytes, data: bytes, commitment: bytes) -> None:
 def _check_key(name: str, key: bytes) -> None:
     if len(key) != KEY_BYTES:
         raise ParameterError(f"{name}: {len(key)} bytes, it has {KEY_BYTES}")
+
+
+def _check_output(length: int) -> None:
+    if not 1 <= length <= MAX_HKDF_BYTES:
+        raise ParameterError(f"HKDF output of {length} bytes; allowed are 1 to {MAX_HKDF_BYTES}")
 
 
 def _check_associated(data: bytes) -> None:

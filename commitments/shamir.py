@@ -86,7 +86,8 @@ def reconstruct(shares: Mapping[int, int], n: int, t: int) -> int:
     # 1.
     if len(shares) < t + 1:
         missing = ", ".join(str(i) for i in range(1, n + 1) if i not in shares)
-        raise VerificationError("number of shares", f"{len(shares)}/{t + 1} shares; missing: member {missing}")
+        problem = f"{len(shares)}/{t + 1} shares; missing: member {missing}"
+        raise VerificationError("number of shares", problem)
     for i, value in shares.items():
         if not 1 <= i <= n:
             raise VerificationError("index of share", f"{i} is not a member; members are 1 to {n}")

@@ -1,0 +1,1 @@
+"""Screening, view keys, disclosure and the audit log."""

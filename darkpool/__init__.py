@@ -1,0 +1,1 @@
+"""Sealed orders, encrypted books, rounds and settlement."""

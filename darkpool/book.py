@@ -1,0 +1,392 @@
+"""The book of one market: admission in arrival order, the sealed list, and what a round's end does to orders.
+
+Operator and every member run the same book over the same events, so each recomputes every F and every root
+for itself. Each step checks first (bytes, then state, then proof) and changes state last.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from commitments import merkle
+from commitments.errors import DecodeError
+from commitments.group import Point
+from commitments.order_verify import invalid_claims
+from commitments.pedersen import generator_g
+from commitments.sealing import check_public
+from darkpool import eip712
+from darkpool.account import FreeCollateral, Ledger
+from darkpool.errors import OrderRefused
+from darkpool.market import MAX_ORDERS, Round, RoundState
+from darkpool.order import SealedOrder, Terms, TimeInForce
+from darkpool.types import Address, Lots, Nonce, Quanta, RoundId, Tick, address_hex
+
+NONCE_WINDOW: Final = 512
+MAX_OPEN_PER_ACCOUNT: Final = 512  # decoys count
+DAY_SLACK_SECONDS: Final = 60  # around midnight UTC both days are right
+_SECONDS_PER_DAY: Final = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class SealedList:
+    """What a round clears: its orders in arrival order, under one root (RFC 9162 over the orders' leaves)."""
+
+    round: RoundId
+    market: bytes
+    reference: Tick
+    sealed_at: int
+    orders: tuple[SealedOrder, ...] = field(repr=False)
+    root: bytes
+
+    def digest(self, domain: eip712.Domain) -> bytes:
+        """What every member signs. It also names the list to the masks, so no two rounds share one."""
+        return eip712.digest(
+            domain,
+            "SealedRound(bytes32 market,uint64 round,uint16 reference,uint64 sealedAt,uint32 orders,bytes32 root)",
+            (self.market, self.round, self.reference, self.sealed_at, len(self.orders), self.root),
+        )
+
+    @property
+    def accounts(self) -> tuple[Address, ...]:
+        """The accounts with an order in the list, ascending."""
+        return tuple(sorted({o.account for o in self.orders}))
+
+
+@dataclass(frozen=True, slots=True)
+class RoundResult:
+    """What a clearing reveals. price: grid level; volume and nets in lots (positive: bought on balance).
+
+    nets holds exactly the accounts that bought or sold anything, ascending by account.
+    """
+
+    crossed: bool
+    price: Tick = Tick(0)
+    volume: Lots = Lots(0)
+    nets: Mapping[Address, int] = field(default_factory=dict)
+
+
+NO_CROSS: Final = RoundResult(crossed=False)
+
+
+@dataclass(slots=True)
+class _Nonces:
+    lowest_unused: int = 0
+    used_above: set[int] = field(default_factory=set)
+
+    def check(self, nonce: int) -> None:
+        if nonce < self.lowest_unused or nonce in self.used_above:
+            raise OrderRefused(
+                f"nonce: {nonce} is used", hint=f"use an unused one from {self.lowest_unused} upwards"
+            )
+        if nonce >= self.lowest_unused + NONCE_WINDOW:
+            raise OrderRefused(
+                f"nonce: {nonce} is beyond {self.lowest_unused} + {NONCE_WINDOW}",
+                hint=f"use one from {self.lowest_unused} upwards",
+            )
+
+    def use(self, nonce: int) -> None:
+        self.used_above.add(nonce)
+        while self.lowest_unused in self.used_above:
+            self.used_above.remove(self.lowest_unused)
+            self.lowest_unused += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """What a result moves: `amount` quanta of a token, positive to the account."""
+
+    account: Address
+    token: Address
+    amount: Quanta
+
+
+class Book:
+    """Standing orders of one market and the round they wait for."""
+
+    def __init__(self, terms: Terms, ledger: Ledger) -> None:
+        self.terms = terms
+        self.ledger = ledger
+        self.round: Round | None = None
+        self._standing: dict[bytes, SealedOrder] = {}  # by order hash, in arrival order
+        self._open: Counter[Address] = Counter()
+        self._sealed: SealedList | None = None
+        self._nonces: dict[Address, _Nonces] = {}
+        self._halted: set[Address] = set()
+        self._unsettled: dict[RoundId, list[Movement]] = {}
+
+    @property
+    def standing(self) -> tuple[SealedOrder, ...]:
+        """Orders in the book, in arrival order."""
+        return tuple(self._standing.values())
+
+    # --- admission ----------------------------------------------------------------------------------
+
+    def open_round(self, market_round: Round) -> None:
+        """From now on orders are for this round. Raises OrderRefused while another is not over."""
+        if self._sealed is not None:
+            raise OrderRefused(f"round {self._sealed.round} is still sealed", hint="wait for its end")
+        self.round = market_round
+
+    def admit(self, batch: Sequence[bytes], now: int) -> list[SealedOrder | OrderRefused]:
+        """Decode, check and verify a batch in arrival order; accept what holds. One answer per item.
+
+        Cheap checks come first; proofs are verified together and bisected only if the batch fails. An order
+        that was proven against a refused one of the same batch is refused with the current commitment.
+        """
+        answers: list[SealedOrder | OrderRefused] = [self._screened(raw, now) for raw in batch]
+        tentative = _Tentative(self.ledger, self.terms)
+        candidates: list[int] = []
+        for i, order in enumerate(answers):
+            if isinstance(order, SealedOrder):
+                try:
+                    self._check_state(order, tentative)
+                except OrderRefused as refusal:
+                    answers[i] = refusal
+                else:
+                    tentative.lock(order)
+                    candidates.append(i)
+        claims = [o.claim for i in candidates if isinstance(o := answers[i], SealedOrder)]
+        invalid = invalid_claims(self.terms.key, claims)
+        for position, i in enumerate(candidates):
+            order = answers[i]
+            if position in invalid:
+                answers[i] = OrderRefused(
+                    f"proof: {invalid[position]}", hint="the order is signed but not proven; build it with the client"
+                )
+            elif isinstance(order, SealedOrder):
+                try:
+                    self._check_state(order, _Tentative(self.ledger, self.terms))
+                except OrderRefused as refusal:
+                    answers[i] = refusal
+                else:
+                    self._accept(order)
+        return answers
+
+    def _screened(self, raw: bytes, now: int) -> SealedOrder | OrderRefused:
+        """Stateless checks: encoding, the statement against the market's terms, the signature."""
+        try:
+            order = SealedOrder.decode(raw, self.terms.key)
+            check_public(order.statement.fill_key)
+            self._check_terms(order, now)
+            order.check_signature(self.terms.domain)
+        except DecodeError as error:
+            return OrderRefused(str(error), hint="send the canonical encoding of an order of this market")
+        except OrderRefused as refusal:
+            return refusal
+        return order
+
+    def _check_terms(self, order: SealedOrder, now: int) -> None:
+        s, terms, market = order.statement, self.terms, self.terms.market
+        expected: dict[str, object] = {
+            "chain_id": terms.chain_id,
+            "contract": terms.contract,
+            "venue": terms.venue,
+            "market": market.id,
+            "p_0": market.grid.p_0,
+            "tick": market.grid.tick,
+            "levels": market.grid.levels,
+            "lot": market.lot,
+            "pressure": market.pressure_ticks,
+            "policy_hash": terms.policy_hash,
+            "auditor_keys": terms.auditor_keys,
+        }
+        for name, value in expected.items():
+            if getattr(s, name) != value:
+                raise OrderRefused(
+                    f"{name}: not that of market {market.name}", hint="fetch the market's terms and seal anew"
+                )
+        days = {(now + slack) // _SECONDS_PER_DAY for slack in (-DAY_SLACK_SECONDS, DAY_SLACK_SECONDS)}
+        if s.utc_day not in days:
+            raise OrderRefused(f"utc_day: {s.utc_day} is not today ({now // _SECONDS_PER_DAY})", hint="seal anew")
+        if s.time_in_force not in TimeInForce._value2member_map_:
+            raise OrderRefused(f"time_in_force: {s.time_in_force} is unknown", hint="use 0, 1 or 2")
+        if (s.time_in_force == TimeInForce.GOOD_TILL_TIME) != (s.valid_until != 0):
+            raise OrderRefused("valid_until: belongs to time in force 1, and to no other", hint="set it to 0")
+        if s.valid_until and s.valid_until <= now:
+            raise OrderRefused(f"valid_until: {s.valid_until} has passed ({now})", hint="choose a later time")
+
+    def _check_state(self, order: SealedOrder, tentative: _Tentative) -> None:
+        s = order.statement
+        if self.round is None:
+            raise OrderRefused("round: none is open", hint="wait for the next one")
+        self._check_round(s.first_round, s.time_in_force)
+        if order.account in self._halted:
+            raise OrderRefused("account: a withdrawal or cancel request is pending", hint="wait until it is resolved")
+        self._nonces_of(order.account).check(order.nonce)
+        if (order.account, order.nonce) in tentative.nonces:
+            raise OrderRefused(f"nonce: {order.nonce} is used", hint="use another nonce for every order")
+        if self._open[order.account] + tentative.orders[order.account] >= MAX_OPEN_PER_ACCOUNT:
+            raise OrderRefused(f"account: {MAX_OPEN_PER_ACCOUNT} orders stand already", hint="cancel some first")
+        if len(self._standing) + len(tentative.nonces) >= MAX_ORDERS:
+            raise OrderRefused(f"book: full with {MAX_ORDERS} orders", hint="try in the next round")
+        base, quote = tentative.of(order.account)
+        base.check("base", s.f_base, s.base_version)
+        quote.check("quote", s.f_quote, s.quote_version)
+
+    def _check_round(self, first: int, time_in_force: int) -> None:
+        current = self.round.id if self.round is not None else 0
+        if first > current or (time_in_force == TimeInForce.ROUND and first != current):
+            raise OrderRefused(f"first_round: {first}, open is {current}", hint="seal for the open round")
+
+    def _accept(self, order: SealedOrder) -> None:
+        for token, lock in self._locks(order):
+            self.ledger.of(order.account, token).decrease(lock)
+        self._nonces_of(order.account).use(order.nonce)
+        self._standing[order.hash] = order
+        self._open[order.account] += 1
+
+    def _nonces_of(self, account: Address) -> _Nonces:
+        return self._nonces.setdefault(account, _Nonces())
+
+    # --- leaving the book ---------------------------------------------------------------------------
+
+    def cancel(self, account: Address, nonce: Nonce, signature: bytes) -> SealedOrder:
+        """Take an unsealed order out at its account's signed wish; its lock returns. Raises OrderRefused."""
+        if eip712.recover(cancel_digest(self.terms, account, nonce), signature) != account:
+            raise OrderRefused("signature: not the account's over this cancellation", hint="sign it anew")
+        if self._sealed is not None and any((o.account, o.nonce) == (account, nonce) for o in self._sealed.orders):
+            raise OrderRefused(f"nonce: {nonce} is in sealed round {self._sealed.round}", hint="wait for its end")
+        for order in self._standing.values():
+            if (order.account, order.nonce) == (account, nonce):
+                self._release([order])
+                return order
+        raise OrderRefused(f"nonce: no standing order {nonce} of {address_hex(account)}", hint="check your orders")
+
+    def halt(self, account: Address) -> None:
+        """A withdrawal or cancel request was seen on chain: drop unsealed orders, take no new ones."""
+        self._halted.add(account)
+        sealed = {o.hash for o in self._sealed.orders} if self._sealed else set()
+        self._release([o for o in self.standing if o.account == account and o.hash not in sealed])
+
+    def resume(self, account: Address) -> None:
+        """The request is resolved: the account may trade again."""
+        self._halted.discard(account)
+
+    def _release(self, orders: Iterable[SealedOrder]) -> None:
+        for order in orders:
+            self._forget(order)
+            for token, lock in self._locks(order):
+                self.ledger.of(order.account, token).increase(lock)
+
+    def _forget(self, order: SealedOrder) -> None:
+        del self._standing[order.hash]
+        self._open[order.account] -= 1
+
+    def _locks(self, order: SealedOrder) -> tuple[tuple[Address, Point], tuple[Address, Point]]:
+        market = self.terms.market
+        return (market.base, order.sent.c_base), (market.quote, order.sent.c_quote)
+
+    # --- the round ----------------------------------------------------------------------------------
+
+    def seal(self, now: int) -> SealedList | None:
+        """Expire what has expired, then fix the list. None while the market's minima are not met.
+
+        Raises OrderRefused if no round is open.
+        """
+        if self.round is None or self.round.state is not RoundState.OPEN or self._sealed is not None:
+            raise OrderRefused("round: none is open to be sealed", hint="open one first")
+        self._release([o for o in self.standing if 0 < o.statement.valid_until <= now])
+        orders, market = self.standing, self.terms.market
+        if len(orders) < market.min_orders or len({o.account for o in orders}) < market.min_accounts:
+            return None
+        root = merkle.root(o.leaf for o in orders)
+        self._sealed = SealedList(self.round.id, market.id, self.round.reference, now, orders, root)
+        self.round = self.round.advance(RoundState.SEALED)
+        return self._sealed
+
+    def finish(self, result: RoundResult) -> tuple[SealedOrder, ...]:
+        """End the sealed round: consume the orders of accounts that traded, roll the rest. Returns the consumed.
+
+        The lock covers the debit, so both move F at once; the credit waits for the settlement to be final.
+        """
+        sealed = self._ended()
+        consumed = tuple(o for o in sealed.orders if o.account in result.nets)
+        if result.crossed:
+            self._consume(sealed.round, consumed, result)
+        self._release([o for o in self.standing if o.statement.time_in_force == TimeInForce.ROUND])
+        return consumed
+
+    def abort(self) -> tuple[SealedOrder, ...]:
+        """End the sealed round without a result: every order of it is released, never a shorter list re-run."""
+        sealed = self._ended()
+        self._release(sealed.orders)
+        return sealed.orders
+
+    def _ended(self) -> SealedList:
+        if self._sealed is None:
+            raise OrderRefused("round: none is sealed", hint="seal one first")
+        sealed, self._sealed = self._sealed, None
+        return sealed
+
+    def _consume(self, round_id: RoundId, consumed: Iterable[SealedOrder], result: RoundResult) -> None:
+        """F += locks - debit in one step: an F between the two would be too high to prove against."""
+        movements = token_movements(self.terms, result)
+        change = {(m.account, m.token): generator_g() * m.amount for m in movements if m.amount < 0}
+        for order in consumed:
+            for token, lock in self._locks(order):
+                key = (order.account, token)
+                change[key] = change[key] + lock if key in change else lock
+            self._forget(order)
+        for (account, token), by in change.items():
+            self.ledger.of(account, token).increase(by)
+        self._unsettled[round_id] = movements
+
+    def settled(self, round_id: RoundId) -> None:
+        """The round's settlement is final on chain: credits count."""
+        for m in self._unsettled.pop(round_id):
+            if m.amount > 0:
+                self.ledger.of(m.account, m.token).increase(generator_g() * m.amount)
+
+    def void(self, round_id: RoundId) -> None:
+        """The settlement expired or reverted: fills are busted, debits come back."""
+        for m in self._unsettled.pop(round_id):
+            if m.amount < 0:
+                self.ledger.of(m.account, m.token).increase(generator_g() * -m.amount)
+
+
+def cancel_digest(terms: Terms, account: Address, nonce: Nonce) -> bytes:
+    """What an account signs to take an order out of the book."""
+    encoded_type = "CancelOrder(address account,uint64 nonce,bytes32 market)"
+    return eip712.digest(terms.domain, encoded_type, (account, nonce, terms.market.id))
+
+
+def token_movements(terms: Terms, result: RoundResult) -> list[Movement]:
+    """The movements of a result: quote = -price * base net. Each token sums to zero; zero rows are left out."""
+    if not result.crossed:
+        return []
+    market = terms.market
+    price = market.grid.price(result.price)
+    rows = []
+    for account, lots in result.nets.items():
+        if lots:
+            rows.append(Movement(account, market.base, Quanta(lots * market.lot)))
+            rows.append(Movement(account, market.quote, Quanta(-lots * price)))
+    return rows
+
+
+class _Tentative:
+    """What a batch would do to the ledger, order by order, before anything is accepted."""
+
+    def __init__(self, ledger: Ledger, terms: Terms) -> None:
+        self._ledger, self._market = ledger, terms.market
+        self._free: dict[Address, tuple[FreeCollateral, FreeCollateral]] = {}
+        self.nonces: set[tuple[Address, Nonce]] = set()
+        self.orders: Counter[Address] = Counter()
+
+    def of(self, account: Address) -> tuple[FreeCollateral, FreeCollateral]:
+        if account not in self._free:
+            self._free[account] = (
+                self._ledger.of(account, self._market.base).copy(),
+                self._ledger.of(account, self._market.quote).copy(),
+            )
+        return self._free[account]
+
+    def lock(self, order: SealedOrder) -> None:
+        base, quote = self.of(order.account)
+        base.decrease(order.sent.c_base)
+        quote.decrease(order.sent.c_quote)
+        self.nonces.add((order.account, order.nonce))
+        self.orders[order.account] += 1

@@ -1,0 +1,1 @@
+"""The members who hold the key shares, and what they compute together."""

@@ -1,0 +1,166 @@
+"""Opening products of ciphertexts to secret shares, among members (protocol, section 7, step 2).
+
+    1. masks      every member sends the mask ciphertexts of the keys it holds; holders must agree
+    2. partials   the masked product's t+1 assigned members decrypt it partially, for its combiner
+    3. openings   the combiner sends plaintext and root; everybody checks them, and derives its own shares
+
+Messages are padded to a public count, so their lengths say nothing about what is being opened.
+A wrong mask or partial is detected before anything is opened: the step raises RoundAborted for all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gmpy2 import mpz
+
+from commitments.encoding import Reader
+from commitments.errors import CommitmentsError, VerificationError
+from commitments.paillier import Ciphertext, unpack
+from commitments.params import FIELD_PRIME
+from commitments.prss import Mask, MaskSet, mask, mask_sets, opened_shares
+from commitments.shamir import reconstruct
+from commitments.threshold import Opening, combine, decode_residue, partial, verify_openings
+from darkpool.committee.seat import Seat
+from darkpool.committee.transport import Mesh
+from darkpool.errors import RoundAborted
+from darkpool.matcher import Product
+
+_SHARE_BYTES = 16
+
+
+@dataclass(slots=True)
+class Session:
+    """One clearing among members: named by the digest all of them signed for the sealed list."""
+
+    seat: Seat = field(repr=False)
+    mesh: Mesh = field(repr=False)
+    chain_id: int
+    digest: bytes
+    timeout: float
+    opened_anything: bool = False
+
+    async def exchange(self, step: str, out: Mapping[int, bytes]) -> dict[int, bytes]:
+        """One synchronous step with all peers. Raises RoundAborted."""
+        return await self.mesh.exchange(self.digest, step, out, self.timeout)
+
+    async def broadcast(self, step: str, data: bytes) -> dict[int, bytes]:
+        """The same message to every peer."""
+        return await self.exchange(step, dict.fromkeys(self.mesh.peers, data))
+
+    async def reveal(self, step: str, shares: Sequence[int]) -> list[int]:
+        """Open shared values to the members. All n shares must lie on one polynomial of degree t."""
+        committee = self.seat.committee
+        data = b"".join(s.to_bytes(_SHARE_BYTES, "big") for s in shares)
+        received = await self.broadcast(step, data)
+        vectors = {self.seat.index: list(shares)}
+        for peer, message in received.items():
+            reader = Reader(message)
+            vectors[peer] = [reader.uint("share", _SHARE_BYTES, FIELD_PRIME - 1) for _ in shares]
+            reader.end(f"shares of member {peer}")
+        self.opened_anything = True
+        return [
+            reconstruct({i: v[k] for i, v in vectors.items()}, committee.members, committee.threshold)
+            for k in range(len(shares))
+        ]
+
+    async def open(self, step: str, products: Sequence[Product], slots: Mapping[int, int], padded: int) -> list[list[int]]:
+        """This member's shares of every slot of each product, in order.
+
+        `slots[part]` is how many slots that part of the curves holds; `padded` is the public number of
+        products the messages pretend to.
+        """
+        if len(products) > padded:
+            raise RoundAborted(f"step {step}: {len(products)} products where at most {padded} are announced")
+        masks = [self._masks(p, slots[p.part]) for p in products]
+        masked = await self._mask(f"{step}/masks", products, masks, padded)
+        opened = await self._decrypt(step, masked, padded)
+        shares = []
+        for product, own, plaintext in zip(products, masks, opened, strict=True):
+            values = unpack(int(plaintext), slots[product.part])
+            shares.append(opened_shares(self.seat.index, self.seat.committee.members, values, own))
+        return shares
+
+    def _masks(self, product: Product, slots: int) -> dict[MaskSet, Mask]:
+        keys = self.seat.masks.keys
+        return {a: mask(key, self.chain_id, self.digest, product.name, slots) for a, key in keys.items()}
+
+    async def _mask(
+        self, step: str, products: Sequence[Product], masks: Sequence[Mapping[MaskSet, Mask]], padded: int
+    ) -> list[Ciphertext]:
+        """Multiply every set's mask ciphertext in. Raises RoundAborted if two holders of a key disagree."""
+        committee = self.seat.committee
+        key, width = committee.key, committee.key.ciphertext_bytes
+        sets = mask_sets(committee.members, committee.threshold)
+        mine = [a for a in sets if self.seat.index in a]
+        own = [{a: m[a].ciphertext(key) for a in mine} for m in masks]
+        message = b"".join(key.encode_ciphertext(per_set[a]) for per_set in own for a in mine)
+        received = await self.broadcast(step, _pad(message, padded * len(mine) * width))
+        seen: list[dict[MaskSet, Ciphertext]] = [dict(per_set) for per_set in own]
+        for peer, data in received.items():
+            reader = Reader(data)
+            for position in range(len(products)):
+                for a in (a for a in sets if peer in a):
+                    c = key.decode_ciphertext(reader.fixed("mask", width), f"mask of member {peer}")
+                    if seen[position].setdefault(a, c) != c:
+                        raise VerificationError("masks", f"holders {a} disagree; member {peer} differs")
+        return [key.product((p.ciphertext, *s.values())) for p, s in zip(products, seen, strict=True)]
+
+    def _assigned(self, position: int) -> list[int]:
+        """The t+1 members that decrypt the product at that position; the first combines."""
+        committee = self.seat.committee
+        return [(position + k) % committee.members + 1 for k in range(committee.threshold + 1)]
+
+    async def _decrypt(self, step: str, masked: Sequence[Ciphertext], padded: int) -> list[mpz]:
+        seat, committee, me = self.seat, self.seat.committee, self.seat.index
+        key, width = committee.key, committee.key.modulus_bytes
+        partials: list[dict[int, mpz]] = [{} for _ in masked]
+        out = {peer: b"" for peer in self.mesh.peers}
+        for position, c in enumerate(masked):
+            assigned = self._assigned(position)
+            if me in assigned:
+                value = partial(committee, seat.share, c)
+                partials[position][me] = value
+                if assigned[0] != me:
+                    out[assigned[0]] += int(value).to_bytes(width, "big")
+        combined = {peer: self._positions(peer, padded) for peer in committee.indices}
+        for peer in out:
+            due = sum(me in self._assigned(p) for p in combined[peer])
+            out[peer] = _pad(out[peer], due * width)
+        for peer, data in (await self.exchange(f"{step}/partials", out)).items():
+            reader = Reader(data)
+            for position in self._positions(me, len(masked)):
+                if peer in self._assigned(position):
+                    partials[position][peer] = decode_residue(key, reader.fixed("partial", width), f"member {peer}")
+
+        openings: dict[int, Opening] = {}
+        for position in self._positions(me, len(masked)):
+            openings[position] = combine(committee, masked[position], partials[position])
+        message = b"".join(_encode_opening(openings[p], width) for p in self._positions(me, len(masked)))
+        received = await self.broadcast(f"{step}/openings", _pad(message, len(combined[me]) * 2 * width))
+        others: dict[int, Opening] = {}
+        for peer, data in received.items():
+            reader = Reader(data)
+            for position in self._positions(peer, len(masked)):
+                plaintext = mpz(reader.uint("plaintext", width))
+                others[position] = Opening(plaintext, decode_residue(key, reader.fixed("root", width), "root"))
+        verify_openings(key, [(masked[p], o) for p, o in others.items()])
+        self.opened_anything = self.opened_anything or bool(masked)
+        return [(openings | others)[p].plaintext for p in range(len(masked))]
+
+    def _positions(self, combiner: int, count: int) -> list[int]:
+        return [p for p in range(count) if self._assigned(p)[0] == combiner]
+
+
+def _encode_opening(opening: Opening, width: int) -> bytes:
+    return int(opening.plaintext).to_bytes(width, "big") + int(opening.root).to_bytes(width, "big")
+
+
+def _pad(data: bytes, length: int) -> bytes:
+    """Random filling up to the public length."""
+    return data + os.urandom(length - len(data))
+
+
+REFUSALS = (CommitmentsError, RoundAborted)

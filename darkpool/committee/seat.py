@@ -1,0 +1,138 @@
+"""A member's seat: its share of the decryption key, its mask keys and its signing key. All secret.
+
+Seats come from the dealer's ceremony (v1): whoever runs it knows everything until it forgets.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Final
+
+from commitments.params import Profile
+from commitments.paillier import public_key
+from commitments.prss import MaskKeys, deal_mask_keys, mask_sets
+from commitments.threshold import Committee, KeyShare, deal, safe_prime
+from darkpool import eip712
+from darkpool.errors import ConfigError
+from darkpool.types import Address, PrivateKey
+
+_VERSION: Final = 1
+_MAX_FILE: Final = 1 << 20
+_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """One member of a committee; `repr` shows only which."""
+
+    committee: Committee = field(repr=False)
+    share: KeyShare = field(repr=False)
+    masks: MaskKeys = field(repr=False)
+    signing_key: PrivateKey = field(repr=False)
+
+    @property
+    def index(self) -> int:
+        """1 .. n."""
+        return self.share.index
+
+    @property
+    def signer(self) -> Address:
+        """The address that signs for this member."""
+        return eip712.address_of(self.signing_key)
+
+    def save(self, path: Path) -> None:
+        """Write the seat for its owner's eyes only (mode 0600), whole or not at all."""
+        document = {
+            "version": _VERSION,
+            "modulus": f"{int(self.committee.key.n):x}",
+            "members": self.committee.members,
+            "threshold": self.committee.threshold,
+            "index": self.index,
+            "share": f"{self.share.value:x}",
+            "masks": {",".join(map(str, a)): key.hex() for a, key in self.masks.keys.items()},
+            "signing_key": self.signing_key.hex(),
+        }
+        temporary = path.with_suffix(".tmp")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(document, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+
+    @staticmethod
+    def load(path: Path) -> Seat:
+        """The seat in a file. Raises ConfigError, which never quotes the file."""
+        try:
+            text = path.read_text()[:_MAX_FILE]
+            d = json.loads(text)
+            if d["version"] != _VERSION:
+                raise ConfigError(f"{path.name}: version {d['version']} where {_VERSION} is known")
+            committee = Committee(public_key(int(d["modulus"], 16)), int(d["members"]), int(d["threshold"]))
+            masks = {tuple(map(int, a.split(","))): bytes.fromhex(key) for a, key in d["masks"].items()}
+            share = KeyShare(int(d["index"]), int(d["share"], 16))
+            signing_key = PrivateKey(bytes.fromhex(d["signing_key"]))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ConfigError(
+                f"{path.name}: not a member's seat ({type(error).__name__})", "run the key ceremony again"
+            ) from None
+        expected = {a for a in mask_sets(committee.members, committee.threshold) if share.index in a}
+        if set(masks) != expected or any(len(k) != 32 for k in masks.values()):  # noqa: PLR2004
+            raise ConfigError(f"{path.name}: mask keys are not those of member {share.index}")
+        return Seat(committee, share, MaskKeys(masks), signing_key)
+
+
+def ceremony(
+    profile: Profile, members: int, threshold: int, progress: Callable[[int], None] | None = None
+) -> list[Seat]:
+    """The dealer's ceremony: two safe primes (one process each), shares, mask keys, signing keys.
+
+    `progress` is told now and then how many candidates were tested. The primes are forgotten on return.
+    """
+    context = get_context("spawn")
+    counters = [context.Value("L", 0) for _ in range(2)]
+    with ProcessPoolExecutor(2, context, initializer=_set_counters, initargs=(counters,)) as pool:
+        futures = [pool.submit(_counted_prime, profile.modulus_bits // 2, i) for i in range(2)]
+        while not all(f.done() for f in futures):
+            for f in futures:
+                try:
+                    f.result(timeout=0.1)
+                except TimeoutError:
+                    break
+            if progress is not None:
+                progress(sum(int(c.value) for c in counters))
+        p, q = (f.result() for f in futures)
+    return seats_from_primes(p, q, members, threshold)
+
+
+def seats_from_primes(p: int, q: int, members: int, threshold: int) -> list[Seat]:
+    """Seats 1 .. n under the key of two safe primes."""
+    committee, shares = deal(p, q, members, threshold)
+    masks = deal_mask_keys(members, threshold)
+    return [
+        Seat(committee, share, masks[share.index], PrivateKey((1 + secrets.randbelow(_ORDER - 1)).to_bytes(32, "big")))
+        for share in shares
+    ]
+
+
+_counters: list[object] = []
+
+
+def _set_counters(counters: list[object]) -> None:
+    _counters[:] = counters
+
+
+def _counted_prime(bits: int, which: int) -> int:
+    counter = _counters[which]
+
+    def count(tested: int) -> None:
+        counter.value = tested  # type: ignore[attr-defined] - a shared ctypes integer
+
+    return safe_prime(bits, count)

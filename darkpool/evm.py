@@ -1,0 +1,319 @@
+"""One EVM chain behind web3: signed transactions, calls, events and time.
+
+The same code drives a chain inside this process (eth-tester with py-evm) and a node over HTTP. Transactions
+are signed here and sent raw; only a development node's faucet may be an unlocked account. web3 is imported
+when a chain is opened, because that takes a second.
+
+Time. A block's time is later than its parent's, so a development chain that mines faster than a block a
+second runs ahead of the clock on the wall, and one that mines nothing stays behind it; `sealing_time` covers
+both.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from urllib.parse import urlsplit
+
+import contracts
+from darkpool.errors import ChainError, ChainRefused, ConfigError
+from darkpool.settlement import address_of
+from darkpool.types import Address, PrivateKey, address_hex, parse_address
+
+if TYPE_CHECKING:
+    from eth_tester import EthereumTester
+    from eth_typing import ChecksumAddress
+    from hexbytes import HexBytes
+    from web3 import Web3
+    from web3.contract import Contract
+
+T = TypeVar("T")
+
+EMBEDDED_GAS_LIMIT: Final = 60_000_000
+"""Block gas limit of the embedded chain: room for the largest settlement with nothing warm."""
+
+MAX_TRANSACTION_GAS: Final = 1 << 24
+"""Most gas of one transaction on chains with EIP-7825; asked of remote nodes."""
+
+REQUEST_TIMEOUT: Final = 20
+"""Seconds an HTTP request to a node may take."""
+
+RECEIPT_TIMEOUT: Final = 180
+"""Seconds to wait for a transaction to be mined."""
+
+MAX_REASON: Final = 200
+_ERROR_STRING: Final = bytes.fromhex("08c379a0")
+_EMBEDDED_FAUCET: Final = PrivateKey((1).to_bytes(32))  # eth-tester's first account, rich on every such chain
+_TIP: Final = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A mined, successful transaction; `tx_hash` is 32 bytes."""
+
+    tx_hash: bytes
+    gas_used: int
+    block: int
+    contract: Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A decoded log entry; its place in the chain orders events of one chain."""
+
+    block: int
+    log_index: int
+    tx_hash: bytes
+    arguments: dict[str, Any]
+
+
+class Evm:
+    """An open connection to a chain, or the chain itself. Not for use by several threads at once."""
+
+    def __init__(self, web3: Web3, tester: EthereumTester | None, faucet: PrivateKey | None) -> None:
+        self._web3 = web3
+        self._tester = tester
+        self._faucet = faucet
+        self._lead = 0  # seconds by which `advance` moved the embedded chain ahead of the wall clock
+        self._interfaces: dict[tuple[str, Address], Contract] = {}
+        self.chain_id: Final[int] = self._asked(lambda: int(web3.eth.chain_id))
+
+    @classmethod
+    def embedded(cls) -> Evm:
+        """A new chain in this process; it ends with the object."""
+        from eth_tester import EthereumTester, PyEVMBackend
+        from web3 import EthereumTesterProvider, Web3
+
+        genesis = PyEVMBackend.generate_genesis_params({"gas_limit": EMBEDDED_GAS_LIMIT})
+        tester = EthereumTester(PyEVMBackend(genesis_parameters=genesis))
+        return cls(Web3(EthereumTesterProvider(tester)), tester, _EMBEDDED_FAUCET)
+
+    @classmethod
+    def rpc(cls, url: str, faucet: PrivateKey | None = None) -> Evm:
+        """The chain of a node at an http or https URL. Raises `ConfigError`, `ChainError`.
+
+        `faucet` pays `fund`; without it the node's first unlocked account does, as development nodes have.
+        """
+        from web3 import HTTPProvider, Web3
+
+        if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).netloc:
+            # The URL itself may hold a password.
+            raise ConfigError("chain url: neither http nor https", "for example http://127.0.0.1:8545")
+        provider = HTTPProvider(url, request_kwargs={"timeout": REQUEST_TIMEOUT})
+        return cls(Web3(provider), None, faucet)
+
+    # Blocks and time
+
+    def head(self) -> int:
+        """Number of the latest block."""
+        return self._asked(lambda: int(self._web3.eth.block_number))
+
+    def now(self) -> int:
+        """Time of the latest block, unix seconds."""
+        return self._asked(lambda: int(self._web3.eth.get_block("latest")["timestamp"]))
+
+    def sealing_time(self) -> int:
+        """A time that is not in the future for the next block, and as late as that allows, unix seconds."""
+        return max(self.now(), int(time.time()) + self._lead)
+
+    def advance(self, seconds: int) -> None:
+        """Mine a block at least `seconds` later than the latest one. Development chains only."""
+        if seconds < 1:
+            raise ConfigError(f"advance: {seconds} seconds, must be at least 1")
+        if self._tester is not None:
+            target = self.now() + seconds
+            self._lead = max(self._lead, target - int(time.time()))
+            self._set_pending_time(target)
+            self._asked(self._tester.mine_block)
+            return
+        target = self.now() + seconds
+        self._request("evm_setNextBlockTimestamp", [target])
+        self._request("evm_mine", [])
+
+    def code(self, address: Address) -> bytes:
+        """The code at an address; empty if it is no contract."""
+        return self._asked(lambda: bytes(self._web3.eth.get_code(_text(address))))
+
+    # Transactions
+
+    def fund(self, account: Address, wei: int) -> None:
+        """Give an account ether from the faucet."""
+        if self._faucet is not None:
+            self._send(self._faucet, {"to": address_hex(account), "value": wei}, gas=21_000)
+            return
+        accounts = self._asked(lambda: self._web3.eth.accounts)
+        if not accounts:
+            raise ChainError("faucet: the node has no unlocked account", "give the chain a faucet key")
+        transaction: Any = {"from": accounts[0], "to": address_hex(account), "value": wei}
+        self._mined(self._asked(lambda: self._web3.eth.send_transaction(transaction)), transaction)
+
+    def deploy(self, key: PrivateKey, name: str, arguments: Sequence[Any], gas: int) -> Receipt:
+        """Create the contract of that name from its artifact; the receipt names its address."""
+        artifact = contracts.load(name)
+        factory = self._web3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode)
+        data = self._encoded(lambda: factory.constructor(*arguments).data_in_transaction)
+        return self._send(key, {"data": data}, gas)
+
+    def send(
+        self, key: PrivateKey, name: str, address: Address, function: str, arguments: Sequence[Any], gas: int
+    ) -> Receipt:
+        """Call a function of a contract in a transaction signed by `key`, and wait until it is mined.
+
+        `gas` bounds what it may use; a remote node is asked for an estimate instead. Raises `ChainRefused`
+        with the contract's reason, if possible before anything is sent, and `ChainError`.
+        """
+        interface = self._interface(name, address)
+        data = self._encoded(lambda: interface.encode_abi(function, arguments))
+        return self._send(key, {"to": address_hex(address), "data": data}, gas)
+
+    def call(self, name: str, address: Address, function: str, *arguments: Any) -> Any:  # noqa: ANN401
+        """The value of a view function at the latest block; addresses come as checksummed text."""
+        interface = self._interface(name, address)
+        return self._asked(lambda: interface.functions[function](*arguments).call())
+
+    def events(self, name: str, address: Address, event: str, from_block: int, to_block: int) -> list[Event]:
+        """Events of one kind in the closed range of blocks, in chain order."""
+        if from_block > to_block:
+            return []
+        interface = self._interface(name, address)
+        found = self._asked(
+            lambda: interface.events[event]().get_logs(from_block=from_block, to_block=to_block)
+        )
+        events = [
+            Event(
+                int(entry["blockNumber"]),
+                int(entry["logIndex"]),
+                bytes(entry["transactionHash"]),
+                entry["args"],
+            )
+            for entry in found
+        ]
+        return sorted(events, key=lambda entry: (entry.block, entry.log_index))
+
+    # Inside
+
+    def _interface(self, name: str, address: Address) -> Contract:
+        cached = self._interfaces.get((name, address))
+        if cached is None:
+            cached = self._web3.eth.contract(_text(address), abi=contracts.load(name).abi)
+            self._interfaces[name, address] = cached
+        return cached
+
+    def _send(self, key: PrivateKey, fields: dict[str, Any], gas: int) -> Receipt:
+        sender = _text(address_of(key))
+        if self._tester is not None:
+            self._set_pending_time(max(self.now() + 1, int(time.time()) + self._lead))
+        transaction: Any = {"from": sender, "value": 0, **fields}
+        if self._tester is not None:
+            # Its estimator runs the transaction a dozen times; one run tells whether it reverts.
+            transaction["gas"] = min(gas, EMBEDDED_GAS_LIMIT)
+            self._asked(lambda: self._web3.eth.call(transaction, "pending"))
+        else:
+            estimate = self._asked(lambda: int(self._web3.eth.estimate_gas(transaction, "pending")))
+            transaction["gas"] = min(estimate * 5 // 4, max(estimate, MAX_TRANSACTION_GAS))
+        base_fee = self._asked(lambda: int(self._web3.eth.get_block("latest")["baseFeePerGas"]))
+        transaction |= {
+            "type": 2,
+            "chainId": self.chain_id,
+            "nonce": self._asked(lambda: self._web3.eth.get_transaction_count(sender, "pending")),
+            "maxFeePerGas": 2 * base_fee + _TIP,
+            "maxPriorityFeePerGas": _TIP,
+        }
+        signed = self._web3.eth.account.sign_transaction(transaction, key)
+        tx_hash = self._asked(lambda: self._web3.eth.send_raw_transaction(signed.raw_transaction))
+        return self._mined(tx_hash, transaction)
+
+    def _mined(self, tx_hash: HexBytes, transaction: Any) -> Receipt:  # noqa: ANN401
+        receipt = self._asked(
+            lambda: self._web3.eth.wait_for_transaction_receipt(tx_hash, timeout=RECEIPT_TIMEOUT)
+        )
+        block = int(receipt["blockNumber"])
+        if receipt["status"] != 1:
+            # It passed before it was sent; run it again on the block it failed in to hear why.
+            replay: Any = {
+                field: transaction[field] for field in ("from", "to", "data", "value") if field in transaction
+            }
+            self._asked(lambda: self._web3.eth.call(replay, block))
+            raise ChainRefused("the transaction failed, and would not now", "send it again")
+        created = receipt.get("contractAddress")
+        return Receipt(
+            bytes(tx_hash), int(receipt["gasUsed"]), block, parse_address(created) if created else None
+        )
+
+    def _set_pending_time(self, timestamp: int) -> None:
+        """Date the block being built; eth-tester dates it when its parent is mined, however long ago."""
+        if self._tester is not None:
+            chain = self._tester.backend.chain
+            chain.header = chain.header.copy(timestamp=timestamp)
+
+    def _request(self, method: str, parameters: list[int]) -> None:
+        def request() -> None:
+            answer = self._web3.provider.make_request(method, parameters)  # type: ignore[arg-type]
+            if "error" in answer:
+                raise ChainError(f"{method}: the node refused", "only a development chain can do this")
+
+        self._asked(request)
+
+    def _encoded(self, encode: Callable[[], T]) -> T:
+        """Arguments that do not fit the contract's types are the caller's fault."""
+        from eth_abi.exceptions import EncodingError
+        from web3.exceptions import Web3Exception
+
+        try:
+            return encode()
+        except (Web3Exception, EncodingError, TypeError, ValueError) as error:
+            raise ConfigError("contract arguments: a value does not fit its type in the contract") from error
+
+    def _asked(self, ask: Callable[[], T]) -> T:
+        """The answer to a question to the node, or the errors of this package."""
+        from web3.exceptions import ContractLogicError, TimeExhausted, Web3Exception
+
+        reverts, failures = _foreign_errors(embedded=self._tester is not None)
+        reverts += (ContractLogicError,)
+        failures += (Web3Exception, OSError)
+        try:
+            return ask()
+        except reverts as error:
+            raise ChainRefused(_reason(error)) from error
+        except TimeExhausted as error:
+            raise ChainError(
+                f"transaction not mined within {RECEIPT_TIMEOUT} s",
+                "it may still be; look before sending again",
+            ) from error
+        except failures as error:
+            raise ChainError(f"node: {type(error).__name__}: {str(error)[:MAX_REASON]}") from error
+
+
+def _text(address: Address) -> ChecksumAddress:
+    return cast("ChecksumAddress", address_hex(address))
+
+
+def _foreign_errors(*, embedded: bool) -> tuple[tuple[type[Exception], ...], tuple[type[Exception], ...]]:
+    """Reverts, and other failures, as the two kinds of chain raise them past web3."""
+    if not embedded:
+        # requests derives its errors from OSError; a body that is not JSON is a ValueError.
+        return (), (ValueError,)
+    from eth_tester.exceptions import TransactionFailed, ValidationError
+    from eth_utils.exceptions import ValidationError as EvmValidationError
+
+    return (TransactionFailed,), (ValidationError, EvmValidationError)
+
+
+def _reason(error: Exception) -> str:
+    """The contract's own string in a revert, at most `MAX_REASON` characters."""
+    from eth_abi.abi import decode
+    from eth_abi.exceptions import DecodingError
+
+    data = getattr(error, "data", None)
+    if isinstance(data, str) and data.startswith("0x"):
+        try:
+            raw = bytes.fromhex(data[2:])
+            if raw.startswith(_ERROR_STRING):
+                return str(decode(["string"], raw[4:])[0])[:MAX_REASON]
+        except (ValueError, DecodingError):
+            pass
+    text = str(getattr(error, "message", None) or (error.args[0] if error.args else ""))
+    text = text.removeprefix("execution reverted").removeprefix(":").strip()
+    return text[:MAX_REASON] if text and text != "b''" else "the contract reverted without a reason"

@@ -1,0 +1,123 @@
+"""From a round's result to what the chain and the accounts get.
+
+The settlement names only nullifiers and net deltas; each account's bought and sold totals travel as Shamir
+shares, sealed by every member to the key in the account's latest order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from commitments import sealing
+from commitments.encoding import Reader, Writer
+from commitments.errors import CommitmentsError
+from commitments.params import FIELD_PRIME, INTEGER_BITS
+from commitments.shamir import reconstruct
+from darkpool.book import RoundResult, SealedList, token_movements
+from darkpool.eip712 import keccak256, word
+from darkpool.errors import PeerFault
+from darkpool.market import Side
+from darkpool.order import SealedOrder, Terms
+from darkpool.settlement import Settlement, delta_rows, nullifier_rows
+from darkpool.types import Address, Lots, TokenIndex
+
+_BOX_LABEL: Final = b"darkpool/v1/account-totals"
+_SHARE_BYTES: Final = 16
+
+
+def token_index(terms: Terms, token: Address) -> TokenIndex:
+    """The token's place in the vault's list."""
+    return TokenIndex(terms.tokens.index(token))
+
+
+def transcript_hash(terms: Terms, sealed: SealedList, result: RoundResult) -> bytes:
+    """keccak256 of ABI words: market, round, sealing time, root, orders, price, lot, volume, both tokens.
+
+    price in quote quanta per lot, lot in base quanta, volume in lots. A contract can recompute it.
+    """
+    market = terms.market
+    words: tuple[int | bytes, ...] = (
+        market.id,
+        sealed.round,
+        sealed.sealed_at,
+        sealed.root,
+        len(sealed.orders),
+        market.grid.price(result.price),
+        market.lot,
+        result.volume,
+        token_index(terms, market.base),
+        token_index(terms, market.quote),
+    )
+    return keccak256(b"".join(word(w) for w in words))
+
+
+def settlement_of(  # noqa: PLR0913 - what a settlement is made of
+    terms: Terms, sealed: SealedList, result: RoundResult, consumed: Iterable[SealedOrder], number: int, epoch: int
+) -> Settlement:
+    """The settlement of one crossing round: net deltas in quanta, the nullifier bits of its consumed orders."""
+    movements = token_movements(terms, result)
+    return Settlement(
+        id=number,
+        epoch=epoch,
+        sealed_at=sealed.sealed_at,
+        root=sealed.root,
+        transcript=transcript_hash(terms, sealed, result),
+        deltas=delta_rows({(token_index(terms, m.token), m.account): m.amount for m in movements}),
+        nullifiers=nullifier_rows((o.account, o.nonce) for o in consumed),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What an account bought and sold in a round, in lots. Known to the account alone."""
+
+    bought: Lots = field(repr=False)
+    sold: Lots = field(repr=False)
+
+    def check_net(self, net: int) -> None:
+        """Raises PeerFault unless bought - sold is the public net."""
+        if self.bought - self.sold != net:
+            raise PeerFault("the totals sealed to this account contradict its public net", peer="committee")
+
+    def check_assigned(self, side: Side, left: int) -> None:
+        """Raises PeerFault if a total exceeds what the account's own orders could trade."""
+        if left:
+            raise PeerFault(
+                f"the {side.name.lower()} total sealed to this account exceeds its eligible orders", peer="committee"
+            )
+
+
+def _aad(seal_digest: bytes, account: Address) -> bytes:
+    return bytes(Writer().fixed(seal_digest, 32).fixed(account, 20))
+
+
+def seal_totals(fill_key: bytes, seal_digest: bytes, account: Address, index: int, bought: int, sold: int) -> bytes:
+    """Member `index`'s shares of both totals, for the account's eyes. Constant length."""
+    writer = Writer().uint(index, 1).uint(bought, _SHARE_BYTES).uint(sold, _SHARE_BYTES)
+    return sealing.box_seal(fill_key, bytes(writer), _BOX_LABEL, _aad(seal_digest, account))
+
+
+def open_totals(  # noqa: PLR0913 - a box, its binding, and the committee's shape
+    key: sealing.BoxKey, boxes: Mapping[int, bytes], seal_digest: bytes, account: Address, members: int, threshold: int
+) -> Totals:
+    """The totals behind the members' boxes. Raises PeerFault if any box is bad or the shares disagree."""
+    bought, sold = {}, {}
+    for index, box in boxes.items():
+        try:
+            reader = Reader(sealing.box_open(key, box, _BOX_LABEL, _aad(seal_digest, account)))
+            if reader.uint("totals.index", 1) != index:
+                raise PeerFault("sealed totals under another member's index", peer=f"member {index}")
+            bought[index] = reader.uint("totals.bought", _SHARE_BYTES, FIELD_PRIME - 1)
+            sold[index] = reader.uint("totals.sold", _SHARE_BYTES, FIELD_PRIME - 1)
+            reader.end("totals")
+        except CommitmentsError as error:
+            raise PeerFault(f"sealed totals: {error}", peer=f"member {index}") from None
+    try:
+        values = [reconstruct(shares, members, threshold) for shares in (bought, sold)]
+    except CommitmentsError as error:
+        raise PeerFault(f"sealed totals: {error}", peer="committee") from None
+    if any(v >> INTEGER_BITS for v in values):
+        raise PeerFault("sealed totals are out of range", peer="committee")
+    return Totals(Lots(values[0]), Lots(values[1]))

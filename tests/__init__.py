@@ -1,0 +1,1 @@
+"""Tests, vectors and benchmarks; mirrors the tree."""

@@ -1,0 +1,1 @@
+"""The contracts, run in py-evm."""

@@ -1,0 +1,379 @@
+"""The evaluator, real children, real MPC: the rule, the traffic, and what happens when things break."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from itertools import combinations_with_replacement, product
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from commitments.errors import ParameterError, VerificationError
+from commitments.params import FIELD_PRIME, STATISTICAL_BITS, SUM_BITS
+from commitments.shamir import reconstruct, share
+from darkpool.auction import clear, curves
+from darkpool.committee.clearing import DIFFERENCE_BITS, Arithmetic, Shares, auction
+from darkpool.committee.evaluator import MAX_MESSAGE_BYTES, Evaluator, EvaluatorFailed
+from darkpool.committee.evaluator_link import statistical_parameter
+from darkpool.market import Side
+from tests.evaluator_trio import EVALUATION_SECONDS, START_SECONDS, Cleared, Trio, plain_rule
+from tests.strategies import RandomBook, books
+
+TOP = 2**SUM_BITS - 1
+REUSED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture(scope="module")
+def trio() -> Iterator[Trio]:
+    """Three children kept alive through the module."""
+    members = Trio()
+    try:
+        members.run(members.restart())
+        yield members
+    finally:
+        members.end()
+
+
+# --- the rule ---------------------------------------------------------------------------------------
+
+
+class Clear(Arithmetic):
+    """A sharing of degree zero: the programs' algebra without members, and the ranges they promise."""
+
+    async def reshared(self, values: Shares) -> Shares:
+        return values
+
+    async def non_negative(self, d: Shares) -> Shares:
+        limit = 1 << (DIFFERENCE_BITS - 1)
+        assert all(-limit <= v < limit for v in d.ravel())
+        return np.array([int(v >= 0) for v in d.ravel()], dtype=object).reshape(d.shape)
+
+
+def in_clear(demand: Sequence[int], supply: Sequence[int], ref: int, pressure: int, minimum: int) -> Cleared:
+    program = auction(Clear(None), (len(demand), ref, pressure, minimum), (*demand, *supply))
+    return Cleared(*(int(v) for v in asyncio.run(program)))
+
+
+@pytest.mark.parametrize("ticks", [1, 2, 3, 4])
+def test_the_program_is_the_rule_on_every_small_book(ticks: int) -> None:
+    with asyncio.Runner() as runner:
+        for rising, supply in product(
+            combinations_with_replacement(range(4 if ticks < 4 else 3), ticks), repeat=2
+        ):
+            demand = rising[::-1]
+            for ref, pressure in product(range(ticks), (0, 1, ticks)):
+                program = auction(Clear(None), (ticks, ref, pressure, 2), (*demand, *supply))
+                outputs = Cleared(*(int(v) for v in runner.run(program)))
+                assert outputs == plain_rule(demand, supply, ref, pressure, 2), (
+                    demand,
+                    supply,
+                    ref,
+                    pressure,
+                )
+
+
+@settings(max_examples=60)
+@given(demand=st.lists(st.integers(0, TOP), min_size=2, max_size=30), data=st.data())
+def test_the_program_keeps_its_ranges_up_to_the_largest_sums(demand: list[int], data: st.DataObject) -> None:
+    demand.sort(reverse=True)
+    values = st.one_of(st.integers(0, TOP), st.sampled_from(demand), st.just(TOP))
+    supply = sorted(data.draw(st.lists(values, min_size=len(demand), max_size=len(demand))))
+    ref, pressure = data.draw(st.integers(0, len(demand) - 1)), data.draw(st.integers(0, 3))
+    expected = plain_rule(demand, supply, ref, pressure, TOP)
+    assert in_clear(demand, supply, ref, pressure, TOP) == expected
+
+
+BOOKS: dict[str, tuple[list[int], list[int], int]] = {
+    "one-sided buys": ([9] * 8, [0] * 8, 0),
+    "one-sided sells": ([0] * 8, [9] * 8, 0),
+    "empty": ([0] * 8, [0] * 8, 3),
+    "no a: supply above demand": ([3, 3, 2, 2, 1, 1, 1, 0], [5, 5, 6, 7, 7, 8, 9, 9], 0),
+    "no b: demand above supply": ([9, 9, 9, 8, 8, 8, 8, 7], [0, 0, 1, 1, 2, 3, 3, 3], 0),
+    "balanced everywhere": ([5] * 8, [5] * 8, 0),
+    "buys long everywhere, pressure up": ([7] * 8, [5] * 8, 2),
+    "sells long everywhere, pressure down": ([5] * 8, [7] * 8, 2),
+    "mixed surplus": ([6, 6, 6, 4, 4, 4, 2, 2], [4, 4, 4, 6, 6, 6, 6, 6], 3),
+    "tie in volume, right nearer": ([6, 6, 6, 4, 4, 4, 4, 0], [1, 4, 4, 5, 5, 5, 6, 6], 3),
+    "tie in volume, left nearer": ([5, 5, 5, 4, 4, 4, 4, 0], [1, 4, 4, 6, 6, 6, 6, 6], 3),
+    "largest sums": ([TOP] * 8, [TOP] * 8, 9),
+    "largest surplus on both sides": ([TOP] * 4 + [1] * 4, [1] * 4 + [TOP] * 4, 0),
+}
+
+
+@pytest.mark.parametrize("demand, supply, pressure", BOOKS.values(), ids=BOOKS)
+def test_shared_evaluation_gives_the_rule(
+    trio: Trio, demand: list[int], supply: list[int], pressure: int
+) -> None:
+    ref = 4
+    outputs = trio.evaluate("auction", (8, ref, pressure, 5), (*demand, *supply))
+    assert Cleared(*outputs) == plain_rule(demand, supply, ref, pressure, 5)
+
+
+def compare(trio: Trio, book: RandomBook) -> None:
+    """The shared evaluation against both plain readings of the rule."""
+    demand, supply = curves(book.orders, book.levels)
+    public = (book.levels, book.reference, book.pressure_ticks, book.min_volume)
+    outputs = Cleared(*trio.evaluate("auction", public, (*demand, *supply)))
+    assert outputs == plain_rule(demand, supply, *public[1:])
+    outcome = clear(book.orders, *public)
+    assert bool(outputs.crosses) == (outcome is not None)
+    if outcome is not None:
+        assert (outputs.price, outputs.volume) == (outcome.price, outcome.volume)
+        assert bool(outputs.buys_long) == (outcome.long_side is Side.BUY)
+        assert (outputs.marginal, bool(outputs.exact)) == (outcome.marginal, outcome.exact)
+
+
+any_book = st.integers(2, 24).flatmap(lambda levels: books(levels=levels))
+
+
+@settings(REUSED, max_examples=25)
+@given(book=any_book)
+def test_random_books_clear_on_shares_as_in_the_clear(trio: Trio, book: RandomBook) -> None:
+    compare(trio, book)
+
+
+@settings(REUSED, max_examples=8)
+@given(book=books(levels=64, max_orders=40))
+def test_random_books_of_64_levels_clear_on_shares_as_in_the_clear(trio: Trio, book: RandomBook) -> None:
+    compare(trio, book)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@settings(REUSED, max_examples=600)
+@given(book=st.one_of(any_book, books(levels=64, max_orders=60)))
+def test_many_random_books_clear_on_shares_as_in_the_clear(trio: Trio, book: RandomBook) -> None:
+    compare(trio, book)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n, t", [(4, 1), (5, 1), (5, 2)])
+def test_larger_committees(n: int, t: int) -> None:
+    members = Trio(n, t)
+    try:
+        members.run(members.restart())
+        for demand, supply, pressure in BOOKS.values():
+            outputs = members.evaluate("auction", (8, 4, pressure, 5), (*demand, *supply))
+            assert Cleared(*outputs) == plain_rule(demand, supply, 4, pressure, 5)
+    finally:
+        members.end()
+
+
+def test_at_least_compares_elementwise(trio: Trio) -> None:
+    x, y = [0, 0, 5, TOP, 0, TOP, 7], [0, 1, 5, 0, TOP, TOP, 6]
+    assert trio.evaluate("at_least", [7], [*x, *y]) == [1, 0, 1, 1, 0, 1, 1]
+
+
+def test_nonzero_tells_zero_from_the_rest(trio: Trio) -> None:
+    assert trio.evaluate("nonzero", [5], [0, 1, 2, 0, 2 * TOP]) == [0, 1, 1, 0, 1]
+
+
+# --- shares -----------------------------------------------------------------------------------------
+
+
+def test_outputs_are_fresh_sharings_of_degree_t(trio: Trio) -> None:
+    shares = [share(v, 3, 1) for v in (3, 4, 4, 3)]
+    first = trio.run(trio.on_shares("at_least", [2], shares))
+    second = trio.run(trio.on_shares("at_least", [2], shares))
+    for output, again, bit in zip(first, second, (0, 1), strict=True):
+        assert reconstruct(output, 3, 1) == reconstruct(again, 3, 1) == bit
+        assert output != again
+        assert len(set(output.values())) == 3  # not a constant polynomial
+
+
+def test_a_share_changed_after_the_evaluation_is_noticed(trio: Trio) -> None:
+    outputs = trio.run(trio.on_shares("nonzero", [1], [share(3, 3, 1)]))
+    outputs[0][2] = (outputs[0][2] + 1) % FIELD_PRIME
+    with pytest.raises(VerificationError, match="degree of sharing"):
+        reconstruct(outputs[0], 3, 1)
+
+
+# --- privacy of the traffic -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ticks", [8, 23])
+def test_traffic_does_not_depend_on_the_input(trio: Trio, ticks: int) -> None:
+    demand = sorted(range(ticks), reverse=True)
+    inputs = [
+        [*demand, *range(ticks)],
+        [0] * (2 * ticks),
+        [TOP] * (2 * ticks),
+        [1] * ticks + [0] * ticks,
+        [0] * ticks + [2**40] * ticks,
+    ]
+    seen = []
+    for values in inputs:
+        trio.traffic.clear()
+        trio.evaluate("auction", (ticks, 1, 1, 1), values)
+        seen.append(dict(trio.traffic))
+    assert all(traffic == seen[0] for traffic in seen)
+    assert set(seen[0]) >= {(i, j, 12 + 16 * 6) for i in (1, 2, 3) for j in (1, 2, 3) if i != j}
+
+
+def test_masks_keep_their_bits_for_every_committee() -> None:
+    for n, t in ((3, 1), (4, 1), (5, 1), (5, 2), (7, 2), (16, 1)):
+        keys = len(list(combinations_with_replacement(range(n - t + 1), t)))  # C(n, t)
+        k = statistical_parameter(n, t)
+        per_key = ((1 << k) // keys).bit_length() - 1  # as mpyc.runtime._np_randoms rounds it
+        assert per_key >= STATISTICAL_BITS
+        assert FIELD_PRIME.bit_length() > DIFFERENCE_BITS + k + 2
+
+
+# --- breaking ---------------------------------------------------------------------------------------
+
+
+def test_a_dead_child_fails_everyone_in_time_and_replacements_work(trio: Trio) -> None:
+    async def kill_one() -> list[BaseException | list[int]]:
+        os.kill(trio.evaluators[2]._transport.get_pid(), signal.SIGKILL)  # type: ignore[union-attr]
+        return await asyncio.gather(
+            *(e.evaluate("nonzero", [1], [1], 1.0) for e in trio.evaluators.values()), return_exceptions=True
+        )
+
+    survivor, dead, other = trio.run(kill_one())
+    assert isinstance(survivor, EvaluatorFailed)
+    assert isinstance(dead, EvaluatorFailed)
+    assert isinstance(other, EvaluatorFailed)
+    assert "no result of nonzero within 1.0 s" in str(survivor)
+    assert "exited with code -9" in str(dead)
+    assert not any(e.alive for e in trio.evaluators.values())
+    with pytest.raises(EvaluatorFailed, match=r"within 1\.0 s"):
+        trio.run(trio.evaluators[1].evaluate("nonzero", [1], [1], EVALUATION_SECONDS))
+
+    trio.run(trio.restart())
+    assert trio.evaluate("nonzero", [2], [0, 4]) == [0, 1]
+
+
+def test_a_cancelled_evaluation_kills_the_child(trio: Trio) -> None:
+    async def cancel() -> None:
+        task = asyncio.create_task(trio.evaluators[1].evaluate("nonzero", [1], [1], EVALUATION_SECONDS))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not trio.evaluators[1].alive
+        await trio.evaluators[1]._exited.wait()
+
+    trio.run(cancel())
+    trio.run(trio.restart())
+
+
+def test_evaluations_queue_in_order(trio: Trio) -> None:
+    async def three_at_once() -> list[list[int]]:
+        return await asyncio.gather(
+            *(
+                e.evaluate("nonzero", [1], [value], EVALUATION_SECONDS)
+                for value in (0, 1, 0)
+                for e in trio.evaluators.values()
+            )
+        )
+
+    results = trio.run(three_at_once())
+    bits = [reconstruct({i: results[3 * k + i - 1][0] for i in (1, 2, 3)}, 3, 1) for k in range(3)]
+    assert bits == [0, 1, 0]
+    assert trio.evaluators[1].peak_memory_bytes > 1 << 20
+
+
+@pytest.mark.parametrize("index, n, t", [(1, 3, 0), (1, 2, 1), (1, 4, 2), (4, 3, 1), (0, 3, 1), (1, 20, 2)])
+def test_settings_that_keep_nothing_secret_are_refused(index: int, n: int, t: int) -> None:
+    async def start() -> None:
+        evaluator = Evaluator(index=index, n=n, t=t, send=lambda _peer, _data: None)
+        with pytest.raises(EvaluatorFailed, match="gave up: ParameterError"):
+            await evaluator.start(START_SECONDS)
+        await evaluator.close()
+
+    asyncio.run(start())
+
+
+def test_a_peer_with_another_threshold_is_refused() -> None:
+    members = Trio(5, 2)
+    try:
+
+        async def start() -> tuple[BaseException | None, BaseException | None]:
+            ours, theirs = members.build(1), members.build(2, t=1)
+            return await asyncio.gather(
+                ours.start(START_SECONDS), theirs.start(START_SECONDS), return_exceptions=True
+            )
+
+        for refusal in members.run(start()):
+            assert isinstance(refusal, EvaluatorFailed)
+            assert "gave up: VerificationError" in str(refusal)
+    finally:
+        members.end()
+
+
+def test_a_start_without_peers_times_out_and_leaves_no_child() -> None:
+    async def start() -> None:
+        evaluator = Evaluator(index=1, n=3, t=1, send=lambda _peer, _data: None)
+        with pytest.raises(EvaluatorFailed, match=r"not ready within 0\.2 s"):
+            await evaluator.start(0.2)
+        await evaluator.close()
+        with pytest.raises(EvaluatorFailed):
+            await evaluator.start(0.2)
+        with pytest.raises(EvaluatorFailed):
+            await evaluator.evaluate("nonzero", [1], [1], 0.2)
+
+    asyncio.run(start())
+
+
+@pytest.mark.parametrize(
+    "program, public, shares",
+    [
+        ("clear", [1], [1]),
+        ("nonzero", [1], [FIELD_PRIME]),
+        ("nonzero", [1], [-1]),
+        ("nonzero", [1], [1] * 4097),
+        ("nonzero", [-1], [1]),
+    ],
+)
+def test_impossible_requests_are_refused_before_anything_is_sent(
+    trio: Trio, program: str, public: list[int], shares: list[int]
+) -> None:
+    with pytest.raises(ParameterError):
+        trio.run(trio.evaluators[1].evaluate(program, public, shares, EVALUATION_SECONDS))
+    assert trio.evaluators[1].alive
+
+
+@pytest.mark.parametrize(
+    "program, public, values",
+    [("auction", (8, 8, 0, 1), [0] * 16), ("auction", (8, 0, 0, 0), [0] * 16), ("nonzero", (2,), [0])],
+)
+def test_public_inputs_out_of_range_are_refused(
+    trio: Trio, program: str, public: tuple[int, ...], values: list[int]
+) -> None:
+    with pytest.raises(EvaluatorFailed, match="gave up: ParameterError"):
+        trio.evaluate(program, public, values)
+    trio.run(trio.restart())
+
+
+def test_feed_refuses_strangers_and_oversized_messages() -> None:
+    async def feed() -> None:
+        evaluator = Evaluator(index=1, n=3, t=1, send=lambda _peer, _data: None)
+        for stranger in (0, 1, 4):
+            with pytest.raises(ParameterError):
+                evaluator.feed(stranger, b"x")
+        evaluator.feed(2, bytes(MAX_MESSAGE_BYTES + 1))
+        with pytest.raises(EvaluatorFailed):
+            await evaluator.start(START_SECONDS)
+
+    asyncio.run(feed())
+
+
+def test_a_peer_that_sends_rubbish_ends_the_child_not_the_parent(trio: Trio) -> None:
+    async def rubbish() -> None:
+        waiting = asyncio.create_task(trio.evaluators[1].evaluate("nonzero", [1], [1], EVALUATION_SECONDS))
+        await asyncio.sleep(0)
+        # A message for a label nobody knows is kept; one that is longer than any message is not.
+        trio.evaluators[1].feed(2, (0).to_bytes(8, "little") + (2**32 - 1).to_bytes(4, "little"))
+        for _ in range(2):
+            trio.evaluators[1].feed(2, bytes(MAX_MESSAGE_BYTES))
+        with pytest.raises(EvaluatorFailed, match="gave up: DecodeError"):
+            await waiting
+
+    trio.run(rubbish())
+    trio.run(trio.restart())

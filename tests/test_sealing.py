@@ -1,0 +1,412 @@
+"""Key paths, notes, boxes and key commitments: published vectors, round trips, and refusals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from Crypto.Protocol import HPKE
+from Crypto.Protocol.DH import import_x25519_private_key
+from Crypto.PublicKey import ECC
+from hypothesis import given
+from hypothesis import strategies as st
+
+from commitments import sealing
+from commitments.errors import DecodeError, ParameterError, VerificationError
+from commitments.params import MAX_NOTE_BYTES
+from commitments.sealing import (
+    BOX_OVERHEAD,
+    MAX_BOX_BYTES,
+    NOTE_OVERHEAD,
+    BoxKey,
+    NodeKey,
+    box_open,
+    box_seal,
+    check_public,
+    derive_path,
+    hkdf,
+    hmac_commit,
+    note_key,
+    open_,
+    seal,
+    verify_hmac_commit,
+    view_account,
+    view_day,
+    view_market,
+    view_order,
+)
+
+HERE = Path(__file__).parent / "vectors"
+SEED = bytes(range(32))
+CONTRACT, ACCOUNT = b"\xc0" * 20, b"\xac" * 20
+
+
+def vectors(name: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads((HERE / name).read_text("ascii"))["vectors"]
+    return rows
+
+
+# --- HKDF and paths ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("row", vectors("rfc5869-sha256.json"), ids=lambda row: row["name"])
+def test_hkdf_meets_rfc_5869(row: dict[str, Any]) -> None:
+    ikm, salt, info = (bytes.fromhex(row[name]) for name in ("ikm", "salt", "info"))
+    assert hkdf(ikm, salt, info, row["length"]).hex() == row["okm"]
+
+
+@pytest.mark.parametrize("length", [0, -1, 8161])
+def test_hkdf_output_is_bounded(length: int) -> None:
+    with pytest.raises(ParameterError, match="1 to 8160"):
+        hkdf(SEED, b"", b"", length)
+    with pytest.raises(ParameterError):
+        derive_path(SEED).expand(b"label", b"", length)
+
+
+def leaf(seed: bytes = SEED, market: bytes = b"ETH-USDC", day: int = 20_000, nonce: int = 7) -> NodeKey:
+    return view_order(view_day(view_market(view_account(seed, 31337, CONTRACT, ACCOUNT), market), day), nonce)
+
+
+def test_frozen_paths() -> None:
+    (row,) = vectors("sealing-v1.json")
+    account = view_account(SEED, 31337, CONTRACT, ACCOUNT)
+    market = view_market(account, b"ETH-USDC")
+    day = view_day(market, 20_000)
+    order = view_order(day, 7)
+    assert {
+        "root": derive_path(SEED).secret.hex(),
+        "account": account.secret.hex(),
+        "market": market.secret.hex(),
+        "day": day.secret.hex(),
+        "order": order.secret.hex(),
+        "note_key": note_key(order).hex(),
+        "expanded": order.expand(b"test", b"element", 48).hex(),
+        "commitment": hmac_commit(order.secret, b"statement").hex(),
+        "box_public": BoxKey.derive(SEED).public.hex(),
+    } == row["derived"]
+    assert open_(note_key(order), bytes.fromhex(row["sealed_note"]), b"associated") == b"a note"
+    assert box_open(BoxKey.derive(SEED), bytes.fromhex(row["box"]), b"info", b"aad") == b"a box"
+
+
+def test_a_node_is_the_documented_hkdf() -> None:
+    node = derive_path(SEED)
+    assert node.secret == hkdf(SEED, b"darkpool/v1/seed", b"", 32)
+    info = b"\x00" + (32).to_bytes(4, "big") + b"\x05label" + (4).to_bytes(4, "big") + b"data"
+    assert node.child(b"label", b"data").secret == hkdf(node.secret, b"", info, 32)
+    assert derive_path(SEED, (b"label", b"data"), (b"x", b"")) == node.child(b"label", b"data").child(
+        b"x", b""
+    )
+
+
+def test_every_level_of_a_view_path_matters() -> None:
+    keys = {
+        view.secret
+        for view in (
+            leaf(),
+            leaf(seed=bytes(32)),
+            leaf(market=b"ETH-USDT"),
+            leaf(day=20_001),
+            leaf(nonce=8),
+            view_account(SEED, 31337, CONTRACT, ACCOUNT),
+            view_account(SEED, 31338, CONTRACT, ACCOUNT),
+            view_account(SEED, 31337, ACCOUNT, CONTRACT),
+            view_account(SEED, 31337, CONTRACT, b"\xad" * 20),
+            derive_path(SEED),
+        )
+    }
+    assert len(keys) == 10
+
+
+def test_a_node_opens_its_cell_and_no_other() -> None:
+    # An auditor who holds one day derives that day's orders exactly as the trader does.
+    market = view_market(view_account(SEED, 31337, CONTRACT, ACCOUNT), b"ETH-USDC")
+    granted = NodeKey(view_day(market, 20_000).secret)
+    note = seal(note_key(leaf()), b"buy 5", b"order")
+    assert open_(note_key(view_order(granted, 7)), note, b"order") == b"buy 5"
+    tomorrow = seal(note_key(leaf(day=20_001)), b"buy 6", b"order")
+    for nonce in range(16):
+        with pytest.raises(VerificationError):
+            open_(note_key(view_order(granted, nonce)), tomorrow, b"order")
+
+
+@given(
+    st.tuples(st.binary(min_size=1, max_size=4), st.binary(max_size=4)),
+    st.tuples(st.binary(min_size=1, max_size=4), st.binary(max_size=4)),
+)
+def test_labels_and_elements_do_not_run_together(
+    left: tuple[bytes, bytes], right: tuple[bytes, bytes]
+) -> None:
+    node = derive_path(SEED)
+    assert (node.child(*left) == node.child(*right)) == (left == right)
+
+
+def test_expanded_bytes_are_no_prefix_of_others_and_no_child() -> None:
+    node = derive_path(SEED)
+    starts = {node.expand(b"l", b"d", length)[:16] for length in (16, 32, 33, 64)}
+    assert len(starts | {node.child(b"l", b"d").secret[:16]}) == 5
+
+
+@pytest.mark.parametrize(
+    "misuse",
+    [
+        lambda: derive_path(bytes(31)),
+        lambda: NodeKey(bytes(33)),
+        lambda: derive_path(SEED).child(b"", b"x"),
+        lambda: derive_path(SEED).child(b"l" * 256, b"x"),
+        lambda: derive_path(SEED).child(b"l", bytes(1025)),
+        lambda: view_account(SEED, -1, CONTRACT, ACCOUNT),
+        lambda: view_account(SEED, 1 << 256, CONTRACT, ACCOUNT),
+        lambda: view_account(SEED, 1, CONTRACT + b"x", ACCOUNT),
+        lambda: view_account(SEED, 1, CONTRACT, ACCOUNT[1:]),
+        lambda: leaf(market=b""),
+        lambda: leaf(market=b"m" * 65),
+        lambda: leaf(day=-1),
+        lambda: leaf(day=1 << 32),
+        lambda: leaf(nonce=-1),
+        lambda: leaf(nonce=1 << 64),
+    ],
+)
+def test_bad_path_elements_are_refused(misuse: Callable[[], object]) -> None:
+    with pytest.raises(ParameterError):
+        misuse()
+
+
+def test_nothing_secret_is_printed() -> None:
+    node, box = leaf(), BoxKey.derive(SEED)
+    for shown in (repr(node), str(node), f"{[node]}", repr(box), f"{(box,)}"):
+        assert node.secret.hex() not in shown
+        assert repr(node.secret)[2:-1] not in shown
+    assert repr(node) == "NodeKey(<secret>)"
+    assert repr(box) == f"BoxKey(public={box.public.hex()})"
+    private = box.private.export_key(format="DER")
+    assert private[-32:].hex() not in repr(box)
+
+
+def test_nodes_compare_by_value() -> None:
+    assert leaf() == leaf()
+    assert leaf() != leaf(nonce=8)
+    assert leaf() != leaf().secret
+    assert len({leaf(), leaf(), leaf(nonce=8)}) == 2
+
+
+# --- notes ------------------------------------------------------------------------------------------
+
+
+@given(st.binary(min_size=32, max_size=32), st.binary(max_size=MAX_NOTE_BYTES), st.binary(max_size=100))
+def test_a_note_opens_to_what_was_sealed(key: bytes, plaintext: bytes, associated: bytes) -> None:
+    sealed = seal(key, plaintext, associated)
+    assert len(sealed) == len(plaintext) + NOTE_OVERHEAD
+    assert open_(key, sealed, associated) == plaintext
+
+
+@given(st.data())
+def test_any_changed_bit_of_a_note_is_refused(data: st.DataObject) -> None:
+    sealed = seal(SEED, b"a note of some length", b"associated")
+    key, changed, associated = data.draw(
+        st.sampled_from(
+            [
+                (flip(data, SEED), sealed, b"associated"),
+                (SEED, flip(data, sealed), b"associated"),
+                (SEED, sealed, flip(data, b"associated")),
+                (SEED, sealed, b""),
+                (SEED, sealed + b"\x00", b"associated"),
+                (SEED, sealed[:-1], b"associated"),
+            ]
+        )
+    )
+    with pytest.raises(VerificationError):
+        open_(key, changed, associated)
+
+
+def test_notes_are_aes_256_gcm() -> None:
+    # McGrew and Viega, "The Galois/Counter Mode of Operation", test case 16, of NIST's GCM submission.
+    key = bytes.fromhex("feffe9928665731c6d6a8f9467308308" * 2)
+    associated = bytes.fromhex("feedfacedeadbeeffeedfacedeadbeefabaddad2")
+    plaintext = bytes.fromhex(
+        "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72"
+        "1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39"
+    )
+    sealed = bytes.fromhex(
+        "cafebabefacedbaddecaf888"
+        "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa"
+        "8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662"
+        "76fc6ece0f4e1768cddf8853bb2d551b"
+    )
+    assert open_(key, sealed, associated) == plaintext
+
+
+def test_nonces_are_fresh() -> None:
+    assert len({seal(SEED, b"", b"")[:12] for _ in range(100)}) == 100
+
+
+def test_note_bounds() -> None:
+    for length in (0, NOTE_OVERHEAD - 1, NOTE_OVERHEAD + MAX_NOTE_BYTES + 1):
+        with pytest.raises(DecodeError, match=f"sealed note: {length} bytes"):
+            open_(SEED, bytes(length), b"")
+    with pytest.raises(ParameterError, match="the limit is 1024"):
+        seal(SEED, bytes(MAX_NOTE_BYTES + 1), b"")
+    for key in (b"", bytes(16), bytes(33)):
+        with pytest.raises(ParameterError):
+            seal(key, b"", b"")
+        with pytest.raises(ParameterError):
+            open_(key, bytes(NOTE_OVERHEAD), b"")
+    with pytest.raises(ParameterError):
+        seal(SEED, b"", bytes((1 << 16) + 1))
+
+
+# --- boxes ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("row", vectors("rfc9180-x25519-aes256gcm.json"), ids=lambda _: "base")
+def test_hpke_meets_rfc_9180(row: dict[str, Any]) -> None:
+    key = BoxKey.derive(bytes.fromhex(row["ikmR"]))
+    assert key.public.hex() == row["pkRm"]
+    private = import_x25519_private_key(bytes.fromhex(row["skRm"]))
+    assert private.public_key().export_key(format="raw") == key.public
+    assert BoxKey.derive(bytes.fromhex(row["ikmE"])).public.hex() == row["enc"]
+    info, enc = bytes.fromhex(row["info"]), bytes.fromhex(row["enc"])
+    first = row["encryptions"][0]
+    box = enc + bytes.fromhex(first["ct"])
+    assert box_open(key, box, info, bytes.fromhex(first["aad"])).hex() == first["pt"]
+    # Our boxes hold one message; the library under them meets the later ones too.
+    context = HPKE.new(receiver_key=key.private, aead_id=HPKE.AEAD.AES256_GCM, enc=enc, info=info)
+    for encryption in row["encryptions"]:
+        opened = context.unseal(bytes.fromhex(encryption["ct"]), bytes.fromhex(encryption["aad"]))
+        assert opened.hex() == encryption["pt"]
+
+
+def test_a_sender_with_the_vectors_ephemeral_key_makes_the_vectors_box(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (row,) = vectors("rfc9180-x25519-aes256gcm.json")
+    ephemeral = import_x25519_private_key(bytes.fromhex(row["skEm"]))
+    monkeypatch.setattr(ECC, "generate", lambda **_: ephemeral)
+    first = row["encryptions"][0]
+    box = box_seal(
+        bytes.fromhex(row["pkRm"]),
+        *(bytes.fromhex(field) for field in (first["pt"], row["info"], first["aad"])),
+    )
+    assert box.hex() == row["enc"] + first["ct"]
+
+
+@given(st.binary(max_size=300), st.binary(max_size=20), st.binary(max_size=20))
+def test_a_box_opens_to_what_was_sealed(plaintext: bytes, info: bytes, aad: bytes) -> None:
+    key = BoxKey.generate()
+    sealed = box_seal(key.public, plaintext, info, aad)
+    assert len(sealed) == len(plaintext) + BOX_OVERHEAD
+    assert box_open(key, sealed, info, aad) == plaintext
+
+
+@given(st.data())
+def test_any_changed_bit_of_a_box_is_refused(data: st.DataObject) -> None:
+    key = BoxKey.derive(SEED)
+    box = box_seal(key.public, b"grant", b"info", b"aad")
+    opener, changed, info, aad = data.draw(
+        st.sampled_from(
+            [
+                (BoxKey.derive(flip(data, SEED)), box, b"info", b"aad"),
+                (key, flip(data, box), b"info", b"aad"),
+                (key, box, b"inf", b"oaad"),
+                (key, box, b"info", flip(data, b"aad")),
+                (key, box + b"\x00", b"info", b"aad"),
+                (key, box[:-1], b"info", b"aad"),
+            ]
+        )
+    )
+    with pytest.raises((VerificationError, DecodeError)):  # a changed enc may be no key at all
+        box_open(opener, changed, info, aad)
+
+
+P = 2**255 - 19
+LOW_ORDER = [
+    0,
+    1,
+    325606250916557431795983626356110631294008115727848805560023387167927233504,
+    39382357235489614581723060781553021112529911719440698176882885853963445705823,
+    P - 1,
+    P,
+    P + 1,
+]
+
+
+@pytest.mark.parametrize("u", [*LOW_ORDER, *(u + 2**255 for u in LOW_ORDER)])
+def test_low_order_keys_are_refused(u: int) -> None:
+    public = u.to_bytes(32, "little")
+    with pytest.raises(DecodeError, match=r"low order|canonical"):
+        check_public(public)
+    with pytest.raises(DecodeError):
+        box_seal(public, b"", b"", b"")
+    with pytest.raises(DecodeError, match="encapsulated key"):
+        box_open(BoxKey.derive(SEED), public + bytes(16), b"", b"")
+
+
+@pytest.mark.parametrize("u", [9 + 2**255, P + 9, 2**256 - 1])
+def test_other_spellings_of_a_key_are_refused(u: int) -> None:
+    check_public((9).to_bytes(32, "little"))
+    with pytest.raises(DecodeError, match="canonical"):
+        check_public(u.to_bytes(32, "little"))
+
+
+def test_box_bounds() -> None:
+    key = BoxKey.derive(SEED)
+    assert box_open(key, box_seal(key.public, bytes(MAX_BOX_BYTES), b"", b""), b"", b"") == bytes(
+        MAX_BOX_BYTES
+    )
+    with pytest.raises(ParameterError, match="the limit is 65536"):
+        box_seal(key.public, bytes(MAX_BOX_BYTES + 1), b"", b"")
+    for length in (0, BOX_OVERHEAD - 1, BOX_OVERHEAD + MAX_BOX_BYTES + 1):
+        with pytest.raises(DecodeError, match=f"box: {length} bytes"):
+            box_open(key, bytes(length), b"", b"")
+    for public in (b"", bytes(31), bytes(33)):
+        with pytest.raises(DecodeError, match="X25519 key has 32"):
+            check_public(public)
+    for seed in (b"", bytes(31), bytes(33)):
+        with pytest.raises(ParameterError):
+            BoxKey.derive(seed)
+    for info, aad in ((bytes((1 << 16) + 1), b""), (b"", bytes((1 << 16) + 1))):
+        with pytest.raises(ParameterError):
+            box_seal(key.public, b"", info, aad)
+
+
+def test_generated_keys_differ() -> None:
+    assert BoxKey.generate().public != BoxKey.generate().public
+
+
+# --- commitments to a key ---------------------------------------------------------------------------
+
+
+@given(st.data(), st.binary(min_size=32, max_size=32), st.binary(min_size=1, max_size=64))
+def test_a_commitment_binds_key_and_data(data: st.DataObject, key: bytes, message: bytes) -> None:
+    commitment = hmac_commit(key, message)
+    assert len(commitment) == 32
+    verify_hmac_commit(key, message, commitment)
+    for wrong in (
+        (flip(data, key), message, commitment),
+        (key, flip(data, message), commitment),
+        (key, message + b"\x00", commitment),
+        (key, message, flip(data, commitment)),
+        (key, message, commitment[:31]),
+        (key, message, b""),
+    ):
+        with pytest.raises(VerificationError):
+            verify_hmac_commit(*wrong)
+
+
+@pytest.mark.parametrize("length", [0, 31, 33, 64, 65])
+def test_commitment_keys_have_one_length(length: int) -> None:
+    with pytest.raises(ParameterError):
+        hmac_commit(bytes(length), b"")
+
+
+def test_labels_are_versioned_and_unique() -> None:
+    labels = [value for name, value in vars(sealing).items() if name.startswith("LABEL_")]
+    assert len(set(labels)) == len(labels) == 7
+    assert all(label.startswith(b"darkpool/v1/") for label in labels)
+
+
+def flip(data: st.DataObject, value: bytes) -> bytes:
+    at = data.draw(st.integers(0, 8 * len(value) - 1))
+    return (int.from_bytes(value, "big") ^ (1 << at)).to_bytes(len(value), "big")
