@@ -200,6 +200,10 @@ class Point:
             raise DecodeError(field, "not the canonical encoding of its point")
         return Point(raw)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Between processes of ours: encoded, and decoded with all checks.
+        return _decode_any, (self.encode(),)
+
     def encode(self) -> bytes:
         """48 bytes, compressed."""
         return _backend.encode(self._raw)
@@ -232,6 +236,10 @@ class Point:
 
     def __repr__(self) -> str:
         return f"Point({self.encode().hex()[:16]}…)"
+
+
+def _decode_any(data: bytes) -> Point:
+    return Point.decode(data, "point", identity_allowed=True)
 
 
 def multiply_sum(points: Sequence[Point], scalars: Sequence[Scalar]) -> Point:

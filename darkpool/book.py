@@ -122,6 +122,13 @@ class Book:
         """Orders in the book, in arrival order."""
         return tuple(self._standing.values())
 
+    @property
+    def current_round(self) -> Round:
+        """The round that is open or sealed. Raises OrderRefused if there never was one."""
+        if self.round is None:
+            raise OrderRefused("round: none is open", hint="open one first")
+        return self.round
+
     # --- admission ----------------------------------------------------------------------------------
 
     def open_round(self, market_round: Round) -> None:
@@ -210,8 +217,6 @@ class Book:
 
     def _check_state(self, order: SealedOrder, tentative: _Tentative) -> None:
         s = order.statement
-        if self.round is None:
-            raise OrderRefused("round: none is open", hint="wait for the next one")
         self._check_round(s.first_round, s.time_in_force)
         if order.account in self._halted:
             raise OrderRefused("account: a withdrawal or cancel request is pending", hint="wait until it is resolved")
@@ -227,7 +232,7 @@ class Book:
         quote.check("quote", s.f_quote, s.quote_version)
 
     def _check_round(self, first: int, time_in_force: int) -> None:
-        current = self.round.id if self.round is not None else 0
+        current = self.current_round.id
         if first > current or (time_in_force == TimeInForce.ROUND and first != current):
             raise OrderRefused(f"first_round: {first}, open is {current}", hint="seal for the open round")
 
@@ -286,15 +291,16 @@ class Book:
 
         Raises OrderRefused if no round is open.
         """
-        if self.round is None or self.round.state is not RoundState.OPEN or self._sealed is not None:
-            raise OrderRefused("round: none is open to be sealed", hint="open one first")
+        market_round = self.current_round
+        if market_round.state is not RoundState.OPEN:
+            raise OrderRefused(f"round: {market_round.id} is {market_round.state}, not open", hint="open one first")
         self._release([o for o in self.standing if 0 < o.statement.valid_until <= now])
         orders, market = self.standing, self.terms.market
         if len(orders) < market.min_orders or len({o.account for o in orders}) < market.min_accounts:
             return None
         root = merkle.root(o.leaf for o in orders)
-        self._sealed = SealedList(self.round.id, market.id, self.round.reference, now, orders, root)
-        self.round = self.round.advance(RoundState.SEALED)
+        self._sealed = SealedList(market_round.id, market.id, market_round.reference, now, orders, root)
+        self.round = market_round.advance(RoundState.SEALED)
         return self._sealed
 
     def finish(self, result: RoundResult) -> tuple[SealedOrder, ...]:

@@ -44,6 +44,7 @@ class Shape(Enum):
     ANY = "any tick, any quantity"
     TIES = "few ticks, few quantities: many orders compete for the marginal tick"
     PLATEAUS = "balanced sides far apart: wide intervals of equal volume and surplus"
+    STRADDLE = "equal limits on both sides of a gap: balanced ticks, or a surplus of both kinds"
     MARKET = "mostly orders at their aggressive edge"
     ONE_SIDED = "only one side"
     EMPTY = "no order, or decoys only"
@@ -56,6 +57,7 @@ _SHAPES = (
     [Shape.ANY] * 3
     + [Shape.TIES] * 4
     + [Shape.PLATEAUS] * 4
+    + [Shape.STRADDLE] * 4
     + [Shape.MARKET] * 3
     + [Shape.SELF] * 3
     + [Shape.DECOYS] * 2
@@ -88,21 +90,42 @@ def _ticks(shape: Shape, side: Side, levels: int) -> SearchStrategy[int]:
 @st.composite
 def plain_orders(draw: DrawFn, levels: int, shape: Shape, *, max_size: int = 12) -> tuple[PlainOrder, ...]:
     """A list of orders of one shape on a grid of `levels` ticks, in arrival order."""
+    if shape is Shape.STRADDLE:
+        return draw(_straddles(levels, max_size))
     sides = [draw(st.sampled_from(Side))] if shape is Shape.ONE_SIDED else list(Side)
     accounts = ACCOUNTS[:2] if shape is Shape.SELF else ACCOUNTS
     quantities = _QUANTITIES.get(shape, st.integers(0, 9))
+    order = st.sampled_from(sides).flatmap(
+        lambda side: _orders(accounts, side, _ticks(shape, side, levels), quantities)
+    )
+    least = 0 if shape is Shape.EMPTY else min(3, max_size)
+    return tuple(draw(st.lists(order, min_size=least, max_size=max_size)))
 
-    @st.composite
-    def order(draw: DrawFn) -> PlainOrder:
-        side = draw(st.sampled_from(sides))
-        return PlainOrder(
-            account=draw(st.sampled_from(accounts)),
-            side=side,
-            tick=Tick(draw(_ticks(shape, side, levels))),
-            quantity=Lots(draw(quantities)),
-        )
 
-    return tuple(draw(st.lists(order(), max_size=max_size)))
+def _orders(
+    accounts: Sequence[str], side: Side, ticks: SearchStrategy[int], quantities: SearchStrategy[int]
+) -> SearchStrategy[PlainOrder]:
+    return st.builds(
+        PlainOrder, st.sampled_from(accounts), st.just(side), ticks.map(Tick), quantities.map(Lots)
+    )
+
+
+@st.composite
+def _straddles(draw: DrawFn, levels: int, max_size: int) -> tuple[PlainOrder, ...]:
+    """Pairs that trade with one another across the gap between t and t + 1, and c lots waiting on each side.
+
+    So D - S is c at t and -c at t + 1 with equal volume: a mixed surplus, or for c = 0 a balanced interval.
+    """
+    t = draw(st.integers(0, levels - 2))
+    above, below = st.integers(t + 1, levels - 1), st.integers(0, t)
+    orders: list[PlainOrder] = []
+    for quantity in draw(st.lists(st.integers(1, 5), min_size=1, max_size=max(1, max_size // 2 - 1))):
+        orders.append(draw(_orders(ACCOUNTS, Side.BUY, above, st.just(quantity))))
+        orders.append(draw(_orders(ACCOUNTS, Side.SELL, below, st.just(quantity))))
+    waiting = st.just(draw(st.sampled_from([0, 1, 1, 3])))
+    orders.append(draw(_orders(ACCOUNTS, Side.BUY, st.just(t), waiting)))
+    orders.append(draw(_orders(ACCOUNTS, Side.SELL, st.just(t + 1), waiting)))
+    return tuple(draw(st.permutations(orders))[:max_size])
 
 
 @st.composite

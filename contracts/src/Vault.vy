@@ -413,6 +413,7 @@ def settle(settlement: Settlement, signatures: DynArray[Bytes[65], MAX_MEMBERS])
         assert key > previous, "settle: delta rows are not strictly ascending"
         if (key ^ previous) > ACCOUNT_MASK:
             assert net == 0, "settle: deltas of a token do not sum to zero"
+            assert key >> 160 < TOKEN_COUNT, "settle: token is not registered"
         previous = key
         magnitude: uint256 = row & MAGNITUDE_MASK
         assert magnitude != 0, "settle: delta is zero"
@@ -429,8 +430,6 @@ def settle(settlement: Settlement, signatures: DynArray[Bytes[65], MAX_MEMBERS])
             self.lanes[place] = unsafe_sub(lanes, magnitude << lane)
             net = unsafe_sub(net, magnitude)
     assert net == 0, "settle: deltas of a token do not sum to zero"
-    # Tokens ascend, so the last row has the greatest.
-    assert previous >> 160 < TOKEN_COUNT, "settle: token is not registered"
 
     log Settled(
         id=settlement.id,

@@ -132,7 +132,7 @@ def _(world: World) -> Call:
     world.hold(ALICE, 0, 5)
     asked = world.now()
     world.done(ALICE, "request_withdrawal", 0, 5)
-    world.wait(asked + DELAY - 2 - world.now())
+    world.wait(asked + DELAY - 1 - world.now())
     return ALICE, "withdraw", 0
 
 
@@ -169,7 +169,7 @@ def _(world: World) -> Call:
 def _(world: World) -> Call:
     asked = world.now()
     world.done(ALICE, "request_cancel", 0, 1)
-    world.wait(asked + DELAY - 2 - world.now())
+    world.wait(asked + DELAY - 1 - world.now())
     return ALICE, "finalize_cancel", 0
 
 
@@ -202,7 +202,7 @@ def _(world: World) -> Call:
 
 @refuses("settle: sealed in the future")
 def _(world: World) -> Call:
-    return settle(world, world.settlement(sealed_at=world.now() + 2))
+    return settle(world, world.settlement(sealed_at=world.now() + 1))
 
 
 @refuses("settle: the window has closed")
@@ -261,7 +261,6 @@ def _(world: World) -> Call:
 
 @refuses("settle: token is not registered")
 def _(world: World) -> Call:
-    # The credit comes first and pays for the debit of another: rows ascend, so Alice gives what is not there.
     return settle(world, loose(world, deltas=(delta(2, ALICE, 1),)))
 
 
@@ -344,7 +343,7 @@ def _(_: World) -> Call:
 def _(world: World) -> Call:
     asked = world.now()
     world.done(None, "propose_committee", *world.proposal())
-    world.wait(asked + COMMITTEE_DELAY - 2 - world.now())
+    world.wait(asked + COMMITTEE_DELAY - 1 - world.now())
     return None, "activate_committee"
 
 
@@ -408,10 +407,15 @@ def test_every_reason_of_the_source_is_provoked_and_means_one_thing() -> None:
     reasons = re.findall(r', "([a-z_]+: [^"]+)"', source)
     assert set(reasons) == {*CASES, *CREATIONS}
     twice = {reason for reason in reasons if reasons.count(reason) > 1}
-    assert twice == {"deposit: total would reach 2**64 quanta", "settle: deltas of a token do not sum to zero"}
+    assert twice == {
+        "deposit: total would reach 2**64 quanta",
+        "settle: deltas of a token do not sum to zero",
+    }
 
 
 def test_a_signature_for_another_settlement_does_not_count(world: World) -> None:
     settlement, other = world.settlement(), world.settlement(root=TRANSCRIPT, transcript=ROOT)
-    signatures = [sign(other if member == MEMBERS[0] else settlement, world.domain, member) for member in MEMBERS[:3]]
+    signatures = [
+        sign(other if member == MEMBERS[0] else settlement, world.domain, member) for member in MEMBERS[:3]
+    ]
     assert world.reason(None, "settle", settlement.packed(), signatures).startswith("signatures: signer")

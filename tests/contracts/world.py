@@ -78,7 +78,12 @@ class World:
         for account in (*ACCOUNTS, NOBODY):
             self.tester.add_account("0x" + account.hex())
             self.web3.eth.send_transaction(
-                {"from": self.deployer, "to": address_hex(address_of(account)), "value": 10**20, "gas": 21_000}
+                {
+                    "from": self.deployer,
+                    "to": address_hex(address_of(account)),
+                    "value": 10**20,
+                    "gas": 21_000,
+                }
             )
         self.tokens = [self.deploy_artifact("TestToken", "Token", "T", 6) for _ in QUANTA]
         self.vault = self.deploy_artifact("Vault", *self.terms())
@@ -97,7 +102,7 @@ class World:
             "committee_delay": COMMITTEE_DELAY,
             "members": addresses(MEMBERS),
             "threshold": 1,
-            "tokens": [(token.address, q) for token, q in zip(self.tokens, QUANTA, strict=True)],
+            "tokens": [(token.address, q) for token, q in zip(self.tokens, QUANTA, strict=False)],
         }
         assert changes.keys() <= terms.keys()
         return tuple((terms | changes).values())

@@ -1,0 +1,187 @@
+"""One round from open to settled, readable top to bottom.
+
+    open -> admit -> seal -> clear -> sign -> submit -> settle -> roll
+
+A `Venue` is the operator's process: it has the book, the coordinator's links and a key that pays for gas. It
+reads no order and decrypts nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from commitments.errors import CommitmentsError
+from commitments.paillier import Ciphertext
+from darkpool.account import Ledger
+from darkpool.book import NO_CROSS, Book, RoundResult, SealedList
+from darkpool.chain import Chain, Receipt
+from darkpool.committee.coordinator import Coordinator, SignedResult
+from darkpool.errors import ChainError, OrderRefused, PeerFault, RoundAborted, SettlementRefused
+from darkpool.market import Round, RoundState
+from darkpool.matcher import Matcher
+from darkpool.netting import settlement_of
+from darkpool.order import SealedOrder, Terms
+from darkpool.settlement import Settlement, check_signatures, ordered_signatures
+from darkpool.types import Address, PrivateKey, RoundId, Signature, Tick
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds a round's steps took; sums are the operator's own, members repeat them."""
+
+    sum: float = 0.0
+    clear: float = 0.0
+    settle: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RoundReport:
+    """What became of a round, as public as the round is.
+
+    sealed is None if the market's minima were not met: then the round stays open. boxes: the sealed totals,
+    by account and member; curves: the encrypted sums, which anyone can recompute from the sealed list.
+    """
+
+    round: Round
+    sealed: SealedList | None
+    result: RoundResult = NO_CROSS
+    boxes: dict[Address, dict[int, bytes]] = field(default_factory=dict, repr=False)
+    settlement: Settlement | None = None
+    receipt: Receipt | None = None
+    consumed: tuple[SealedOrder, ...] = field(default=(), repr=False)
+    released: tuple[SealedOrder, ...] = field(default=(), repr=False)
+    reason: str = ""
+    curves: tuple[Ciphertext, ...] = field(default=(), repr=False)
+    timings: Timings = Timings()
+
+
+class Venue:
+    """One market, its book, its committee and its chain, as the operator runs them."""
+
+    def __init__(self, terms: Terms, chain: Chain, committee: Coordinator, operator_key: PrivateKey) -> None:
+        self.terms: Final = terms
+        self.chain: Final = chain
+        self.committee: Final = committee
+        self.book: Final = Book(terms, Ledger())
+        self._operator_key = operator_key
+        self._next_block = 0
+        self._rounds = 0
+
+    async def start(self) -> None:
+        """Tell the committee of the market, and take in what the chain already holds."""
+        await self.committee.open_market(self.terms)
+        await self.follow_chain()
+
+    async def follow_chain(self) -> None:
+        """Apply final deposits and requests since the last call, here and at every member, in chain order."""
+        final = self.chain.final_block()
+        if final < self._next_block:
+            return
+        start, self._next_block = self._next_block, final + 1
+        tokens = self.terms.tokens
+        for deposit in self.chain.deposits(start, final):
+            token = tokens[deposit.token]
+            self.book.ledger.deposit(deposit.account, token, deposit.quanta)
+            await self.committee.chain_event("deposit", deposit.account, token, deposit.quanta)
+        requests = [*self.chain.withdrawal_requests(start, final), *self.chain.cancel_requests(start, final)]
+        for account in sorted({request.account for request in requests}):
+            self.book.halt(account)
+            await self.committee.chain_event("halt", account, tokens[0], 0)
+
+    async def open(self, reference: Tick) -> Round:
+        """1. Open the next round around a reference level, which is fixed from here on."""
+        self._rounds += 1
+        market_round = Round(RoundId(self._rounds), self.terms.market, reference)
+        self.book.open_round(market_round)
+        await self.committee.open_round(market_round)
+        return market_round
+
+    async def submit(self, orders: Sequence[bytes]) -> list[SealedOrder | OrderRefused]:
+        """2. Admit orders in arrival order and pass the accepted ones on to every member, who verify for themselves."""
+        now = int(time.time())
+        answers = self.book.admit(orders, now)
+        accepted = [a.raw for a in answers if isinstance(a, SealedOrder)]
+        if accepted:
+            await self.committee.submit(self.terms, accepted, now)
+        return answers
+
+    async def close(self) -> RoundReport:
+        """3. Seal the open round and bring it to its end: settled, no_cross, void or aborted.
+
+        If the market's minima are not met it stays open. Raises OrderRefused if none is open.
+        """
+        sealed = self.book.seal(int(time.time()))
+        market_round = self.book.current_round
+        if sealed is None:
+            return RoundReport(market_round, None)
+        try:
+            await self.committee.seal(self.terms, sealed)
+            market_round = market_round.advance(RoundState.CLEARING)
+            curves, sum_seconds = self._curves(sealed)
+            started = time.perf_counter()
+            number, epoch = self.chain.next_id(), self.chain.epoch()
+            signed = await self.committee.clear(self.terms, sealed, number, epoch)
+            timings = Timings(sum_seconds, time.perf_counter() - started)
+            settlement, signatures = self._signed_settlement(sealed, signed, number, epoch)
+        except (RoundAborted, PeerFault, SettlementRefused) as error:
+            return await self._abort(market_round, sealed, error)
+        consumed = self.book.finish(signed.result)
+        await self.committee.finish(self.terms, "result")
+        state = RoundState.CLEARED if signed.result.crossed else RoundState.NO_CROSS
+        report = RoundReport(
+            market_round.advance(state), sealed, signed.result, signed.boxes, consumed=consumed, curves=curves, timings=timings
+        )
+        return report if settlement is None else await self._settle(report, settlement, signatures)
+
+    def _curves(self, sealed: SealedList) -> tuple[tuple[Ciphertext, ...], float]:
+        started = time.perf_counter()
+        curves = tuple(p.ciphertext for p in Matcher(self.terms, sealed).curves())
+        return curves, time.perf_counter() - started
+
+    def _signed_settlement(
+        self, sealed: SealedList, signed: SignedResult, number: int, epoch: int
+    ) -> tuple[Settlement | None, tuple[Signature, ...]]:
+        """4. The settlement recomputed from the public result, with a quorum's signatures as the vault checks them."""
+        result = signed.result
+        if not result.crossed:
+            return None, ()
+        consumed = (o for o in sealed.orders if o.account in result.nets)
+        settlement = settlement_of(self.terms, sealed, result, consumed, number, epoch)
+        domain = self.chain.domain()
+        signatures = ordered_signatures(settlement, domain, signed.signatures.values())
+        check_signatures(settlement, domain, signatures, self.chain.members(), self.chain.quorum())
+        return settlement, signatures
+
+    async def _settle(
+        self, report: RoundReport, settlement: Settlement, signatures: Sequence[Signature]
+    ) -> RoundReport:
+        """5. Submit; what the chain refuses is void: fills are busted, debits come back."""
+        market_round = report.round.advance(RoundState.SIGNED).advance(RoundState.SUBMITTED)
+        started = time.perf_counter()
+        receipt, reason = None, ""
+        try:
+            receipt = self.chain.settle(settlement, signatures, self._operator_key)
+        except ChainError as error:
+            reason = str(error)
+        market_round = market_round.advance(RoundState.SETTLED if receipt else RoundState.VOID)
+        (self.book.settled if receipt else self.book.void)(market_round.id)
+        await self.committee.settled(self.terms, market_round, final=receipt is not None)
+        timings = replace(report.timings, settle=time.perf_counter() - started)
+        return replace(
+            report, round=market_round, settlement=settlement, receipt=receipt, reason=reason, timings=timings
+        )
+
+    async def _abort(self, market_round: Round, sealed: SealedList, error: Exception) -> RoundReport:
+        """Every order of the list is released; it is never cleared again with one order less."""
+        released = self.book.abort()
+        try:
+            await self.committee.finish(self.terms, "abort")
+        except (PeerFault, CommitmentsError) as second:
+            error = PeerFault(f"{error}; then {second}")
+        if market_round.state is RoundState.SEALED:
+            market_round = market_round.advance(RoundState.CLEARING)
+        market_round = market_round.advance(RoundState.ABORTED)
+        return RoundReport(market_round, sealed, released=released, reason=str(error))

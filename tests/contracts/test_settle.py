@@ -1,0 +1,140 @@
+"""Settlements that apply, all or nothing, and what they cost."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from darkpool.settlement import (
+    Settlement,
+    address_of,
+    delta_rows,
+    nullifier_rows,
+    ordered_signatures,
+    sign,
+)
+from darkpool.types import Address, Nonce, TokenIndex, address_hex
+from tests.contracts.world import ALICE, BOB, CAROL, MEMBERS, NOBODY, QUANTA, WINDOW, World, key
+
+GAS_WARM = 1_600_000
+GAS_NEW_WORDS = 3_300_000
+
+
+def test_applies_deltas_and_nullifiers_and_logs_them(world: World) -> None:
+    for token in (0, 1):
+        for account in (ALICE, BOB):
+            world.hold(account, token, 1_000)
+    nets = {(0, ALICE): -300, (0, BOB): 100, (0, CAROL): 200, (1, ALICE): 9, (1, BOB): -9}
+    settlement = world.settlement(nets, [(ALICE, 0), (ALICE, 255), (ALICE, 256), (CAROL, 2**40)])
+    world.done(NOBODY, "settle", *world.signed(settlement))
+    assert [world.balance(a, 0) for a in (ALICE, BOB, CAROL)] == [700, 1_100, 200]
+    assert [world.balance(a, 1) for a in (ALICE, BOB, CAROL)] == [1_009, 991, 0]
+    assert (world.bits(ALICE, 0), world.bits(ALICE, 1), world.bits(CAROL, 2**32)) == (1 | 1 << 255, 1, 1)
+    assert world.vault.functions.next_id().call() == 2
+    head = world.web3.eth.block_number
+    (event,) = world.vault.events.Settled().get_logs(from_block=head, to_block=head)
+    packed = settlement.packed()
+    names = ("id", "epoch", "sealed_at", "root", "transcript", "deltas")
+    assert tuple(event["args"][name] for name in names) == packed[:6]
+    assert [(row["key"], row["mask"]) for row in event["args"]["nullifiers"]] == packed[6]
+
+
+@pytest.mark.parametrize("signers", [MEMBERS[:3], MEMBERS[1:], (MEMBERS[0], *MEMBERS[2:]), MEMBERS])
+def test_any_quorum_or_more_will_do(world: World, signers: tuple[bytes, ...]) -> None:
+    world.done(None, "settle", *world.signed(world.settlement(spent=[(ALICE, 1)]), signers))  # type: ignore[arg-type]
+    assert world.bits(ALICE, 0) == 2
+
+
+@pytest.mark.parametrize("age", [0, WINDOW])
+def test_window_includes_both_ends(world: World, age: int) -> None:
+    world.done(None, "settle", *world.signed(world.settlement(sealed_at=world.now() - age)))
+
+
+def test_ids_are_sequential_and_none_applies_twice(world: World) -> None:
+    first, second = world.settlement(spent=[(ALICE, 0)]), world.settlement(spent=[(ALICE, 1)], id=2)
+    world.refused("settle: id is not the next one", None, "settle", *world.signed(second))
+    world.done(None, "settle", *world.signed(first))
+    world.refused("settle: id is not the next one", None, "settle", *world.signed(first))
+    world.done(None, "settle", *world.signed(second))
+
+
+def test_a_late_failure_undoes_everything(world: World) -> None:
+    world.hold(ALICE, 0, 10)
+    nets = {(0, ALICE): -10, (0, BOB): 10, (1, ALICE): 1, (1, BOB): -1}
+    settlement = world.settlement(nets, [(ALICE, 0)])
+    world.refused("settle: a balance would be negative", None, "settle", *world.signed(settlement))
+    assert (world.balance(ALICE, 0), world.bits(ALICE, 0)) == (10, 0)
+
+
+def test_signatures_do_not_carry_over_to_another_vault(world: World) -> None:
+    settlement = world.settlement(spent=[(ALICE, 0)])
+    arguments = world.signed(settlement)
+    world.use(world.deploy_artifact("Vault", *world.terms()))
+    reason = world.reason(None, "settle", *arguments)
+    assert reason in {"signatures: signer is not a member", "signatures: signers are not strictly ascending"}
+
+
+def test_full_balance_can_change_hands(world: World) -> None:
+    world.hold(ALICE, 0, 2**64 - 1)
+    world.done(None, "settle", *world.signed(world.settlement({(0, ALICE): 1 - 2**64, (0, BOB): 2**64 - 1})))
+    assert (world.balance(ALICE, 0), world.balance(BOB, 0)) == (0, 2**64 - 1)
+
+
+def test_gas_of_100_accounts_and_1000_orders(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two tokens, ten orders an account: 200 delta rows, 100 nullifier rows or 200 where nonces are spread."""
+    traders = [address_of(key(1_000 + i)) for i in range(100)]
+    for token in range(len(QUANTA)):
+        world.hold(ALICE, token, 10**15)
+
+    def settled(deltas: dict[tuple[TokenIndex, Address], int], nonces: list[int]) -> tuple[int, Settlement]:
+        settlement = world.settlement(
+            deltas=delta_rows(deltas),
+            nullifiers=nullifier_rows((trader, Nonce(nonce)) for trader in traders for nonce in nonces),
+        )
+        signatures = [sign(settlement, world.domain, member) for member in MEMBERS[:3]]
+        ordered = list(ordered_signatures(settlement, world.domain, signatures))
+        return world.done(None, "settle", settlement.packed(), ordered).gas, settlement
+
+    def trade(seed: int) -> dict[tuple[TokenIndex, Address], int]:
+        rng = random.Random(seed)
+        nets: dict[tuple[TokenIndex, Address], int] = {}
+        for token in (TokenIndex(0), TokenIndex(1)):
+            for giver, taker in zip(traders[::2], traders[1::2], strict=True):
+                nets[token, giver] = rng.randrange(1, 10**9) * rng.choice((1, -1))
+                nets[token, taker] = -nets[token, giver]
+        return nets
+
+    endowment = {(TokenIndex(t), trader): 10**12 for t in (0, 1) for trader in traders}
+    endowment |= {(TokenIndex(t), address_of(ALICE)): -(10**14) for t in (0, 1)}
+    nothing, _ = settled(endowment, [])
+    rows = []
+    for name, nonces in (
+        ("100 words, new", list(range(10))),
+        ("100 words, in use", list(range(10, 20))),
+        ("200 words, half in use", [20 + 50 * i for i in range(10)]),
+        ("200 words, in use", [21 + 50 * i for i in range(10)]),
+    ):
+        gas, settlement = settled(trade(len(rows)), nonces)
+        rows.append((name, len(settlement.deltas), len(settlement.nullifiers), gas))
+    with capsys.disabled():
+        print(f"\n  gas of settle: 202 balances of 100 new accounts, no nullifier: {nothing:,}")  # noqa: T201
+        for name, deltas, nullifiers, gas in rows:
+            print(f"  gas of settle: {deltas} deltas, {nullifiers} nullifier words ({name}): {gas:,}")  # noqa: T201
+    assert rows[0][3] < GAS_NEW_WORDS
+    assert rows[1][3] < GAS_WARM
+    assert world.vault.functions.balance_of(0, address_hex(traders[0])).call() > 0
+
+
+@pytest.mark.slow
+def test_the_largest_settlement_fits_a_block(world: World) -> None:
+    """1,024 rows of each kind, balances and words new."""
+    world.hold(ALICE, 0, 10**6)
+    traders = [address_of(key(10_000 + i)) for i in range(1_023)]
+    nets = {(TokenIndex(0), trader): 1 for trader in traders} | {(TokenIndex(0), address_of(ALICE)): -1_023}
+    spent = [(trader, Nonce(0)) for trader in [*traders, address_of(ALICE)]]
+    settlement = world.settlement(deltas=delta_rows(nets), nullifiers=nullifier_rows(spent))
+    packed, signatures = world.signed(settlement)
+    transaction = {"from": world.deployer, "gas": 59_000_000}
+    tx = world.vault.functions.settle(packed, signatures).transact(transaction)
+    assert world.web3.eth.get_transaction_receipt(tx)["status"] == 1
