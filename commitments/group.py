@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from typing import Any, Protocol, TypeAlias
 
 from py_arkworks_bls12381 import G1Point
@@ -31,15 +32,32 @@ class Backend(Protocol):
 
     name: str
 
-    def identity(self) -> Raw: ...
-    def add(self, a: Raw, b: Raw) -> Raw: ...
-    def negate(self, a: Raw) -> Raw: ...
-    def multiply(self, a: Raw, k: int) -> Raw: ...
-    def multiply_sum(self, points: Sequence[Raw], scalars: Sequence[int]) -> Raw: ...
-    def encode(self, a: Raw) -> bytes: ...
-    def encode_xy(self, a: Raw) -> bytes: ...
-    def decode(self, data: bytes) -> Raw: ...
-    def hash_to_curve(self, message: bytes, dst: bytes) -> Raw: ...
+    def identity(self) -> Raw:
+        """The neutral element."""
+
+    def add(self, a: Raw, b: Raw) -> Raw:
+        """a + b."""
+
+    def negate(self, a: Raw) -> Raw:
+        """-a."""
+
+    def multiply(self, a: Raw, k: int) -> Raw:
+        """k a, for 0 <= k < r."""
+
+    def multiply_sum(self, points: Sequence[Raw], scalars: Sequence[int]) -> Raw:
+        """The sum of k_i a_i, for 0 <= k_i < r."""
+
+    def encode(self, a: Raw) -> bytes:
+        """48 bytes, compressed."""
+
+    def encode_xy(self, a: Raw) -> bytes:
+        """96 bytes: x then y, big-endian; zeros for the identity."""
+
+    def decode(self, data: bytes) -> Raw:
+        """The element of 48 compressed bytes. Raises ValueError off the curve or the subgroup."""
+
+    def hash_to_curve(self, message: bytes, dst: bytes) -> Raw:
+        """RFC 9380, suite BLS12381G1_XMD:SHA-256_SSWU_RO_."""
 
 
 class _Native:
@@ -84,20 +102,20 @@ class _Reference:
     name = "reference"
 
     def __init__(self) -> None:
-        from hashlib import sha256
-
         from py_ecc.bls.hash_to_curve import hash_to_G1
         from py_ecc.bls.point_compression import compress_G1, decompress_G1
+        from py_ecc.bls.typing import G1Compressed
         from py_ecc.optimized_bls12_381 import Z1, add, is_inf, multiply, neg, normalize
 
         self._z, self._add, self._mul, self._neg = Z1, add, multiply, neg
-        self._compress, self._decompress, self._is_inf, self._normalize = (
-            compress_G1,
-            decompress_G1,
-            is_inf,
-            normalize,
+        self._compress, self._is_inf, self._normalize = compress_G1, is_inf, normalize
+        self._decompress: Callable[[int], Raw] = lambda z: decompress_G1(G1Compressed(z))
+        # py_ecc annotates the constructor it is given as a hash object.
+        self._hash: Callable[[bytes, bytes], Raw] = lambda message, dst: hash_to_G1(
+            message,
+            dst,
+            sha256,  # type: ignore[arg-type]
         )
-        self._hash: Callable[[bytes, bytes], Raw] = lambda message, dst: hash_to_G1(message, dst, sha256)
 
     def identity(self) -> Raw:
         return self._z
@@ -248,4 +266,5 @@ def multiply_sum(points: Sequence[Point], scalars: Sequence[Scalar]) -> Point:
         raise ParameterError(f"{len(points)} points and {len(scalars)} scalars")
     if not points:
         return Point.identity()
-    return Point(_backend.multiply_sum([p._raw for p in points], [k % GROUP_ORDER for k in scalars]))
+    raw = [p._raw for p in points]  # noqa: SLF001 - the backend's view of our own class
+    return Point(_backend.multiply_sum(raw, [k % GROUP_ORDER for k in scalars]))

@@ -2,7 +2,8 @@
 
     PoK{ (h, r_*, s_*) :  C_q = qG + r_q H,  C_h = sum h_k G_k + r_h H,  C_m = (sum k h_k) G + r_m H,
          q = sum h_k,  every h_k is 0 or q  (so at most one slot is used),  0 <= q < 2^32,
-         C_base = lot (sum over sells of h_k) G + r_base H,  C_quote = (sum over buys of h_k p_i) G + r_quote H,
+         C_base = lot (sum over sells of h_k) G + r_base H,
+         C_quote = (sum over buys of h_k p_i) G + r_quote H,
          F_base - C_base and F_quote - C_quote commit to values in [0, 2^64),
          per auditor key A:  handles r_q A and r_m A,
          c_j = +-Enc(sum_k coef[k][j] h_k; s_j)  for every ciphertext j }
@@ -18,9 +19,9 @@ Checks, with z_q = sum z_k:
   c. sum 2^i zb_i = z_q over the bits of q;
   d. A_j c_j^e = +-(1+N)^(sum coef z) h^(zs_j) mod N^2. |z_k| < 2^241 < r and N has no factor below 2^128,
      so the plaintext is the committed vector over the integers, without ring-Pedersen parameters.
-The sign is ignored, alone and in batches: it changes no plaintext. Special soundness with three transcripts of
-equal y; statistical zero knowledge at 80 bits. After Cramer, Damgard, Schoenmakers 1994; Bootle et al. 2016
-(quadratic); Damgard, Jurik, Nielsen 2010. Unaudited; proving is not constant-time.
+The sign is ignored, alone and in batches: it changes no plaintext. Special soundness with three transcripts
+of equal y; statistical zero knowledge at 80 bits. After Cramer, Damgard, Schoenmakers 1994; Bootle et al.
+2016 (quadratic); Damgard, Jurik, Nielsen 2010. Unaudited; proving is not constant-time.
 """
 
 from __future__ import annotations
@@ -110,9 +111,14 @@ class Proof:
         """(label, encoding) of move 1, in transcript order."""
         items = [(b"mask/" + n.encode(), p.encode()) for n, p in zip(BLINDINGS, self.masks, strict=True)]
         for i, handle in enumerate(self.handle_masks):
-            items += [(b"mask/handle_q/%d" % i, handle.q.encode()), (b"mask/handle_m/%d" % i, handle.m.encode())]
+            items += [
+                (b"mask/handle_q/%d" % i, handle.q.encode()),
+                (b"mask/handle_m/%d" % i, handle.m.encode()),
+            ]
         items += [(b"ct0", self.ct0.encode()), (b"ct1", self.ct1.encode())]
-        items += [(b"mask/ciphertext/%d" % j, key.encode_ciphertext(c)) for j, c in enumerate(self.ciphertext_masks)]
+        items += [
+            (b"mask/ciphertext/%d" % j, key.encode_ciphertext(c)) for j, c in enumerate(self.ciphertext_masks)
+        ]
         return items
 
     def encode(self, key: PublicKey) -> bytes:
@@ -176,7 +182,9 @@ def weigh(bits: Sequence[int]) -> int:
     return total % GROUP_ORDER
 
 
-def linear_values(statement: Statement, slots: Sequence[int], bits: Sequence[int]) -> tuple[int, int, int, int, int, int]:
+def linear_values(
+    statement: Statement, slots: Sequence[int], bits: Sequence[int]
+) -> tuple[int, int, int, int, int, int]:
     """What the histogram and bits say of C_q, C_base, C_quote, C_m and both remainders. Linear."""
     buys, sells = slots[0::2], slots[1::2]
     level_sum = sum(i * b for i, b in enumerate(buys))
@@ -195,7 +203,9 @@ def seal(key: PublicKey, statement: Statement, witness: Witness) -> Commitments:
     """The commitments, handles and ciphertexts of the witness. Raises ParameterError if it is not honest."""
     quantity, slot = witness.quantity, witness.slot
     if not 0 <= quantity < 1 << QUANTITY_BITS or not 0 <= slot < 2 * statement.levels:
-        raise ParameterError(f"quantity below 2^{QUANTITY_BITS} lots and slot below {2 * statement.levels} are due")
+        raise ParameterError(
+            f"quantity below 2^{QUANTITY_BITS} lots and slot below {2 * statement.levels} are due"
+        )
     lock_base, lock_quote = witness.locks(statement)
     g, h = generator_g(), generator_h()
     r_q, r_h, r_bits, r_base, r_quote, r_m = witness.blindings
@@ -211,7 +221,9 @@ def seal(key: PublicKey, statement: Statement, witness: Witness) -> Commitments:
         handles=tuple(Handle(a * r_q, a * r_m) for a in statement.auditor_keys),
         ciphertexts=tuple(
             key.encrypt(plaintext, s)
-            for plaintext, s in zip(packing.plaintexts(_histogram(statement, witness)), witness.randomness, strict=True)
+            for plaintext, s in zip(
+                packing.plaintexts(_histogram(statement, witness)), witness.randomness, strict=True
+            )
         ),
     )
 
@@ -229,7 +241,9 @@ def _bits(statement: Statement, witness: Witness) -> list[int]:
         raise ParameterError("the free collateral does not cover the order")
     return [
         (value >> i) & 1
-        for value, width in zip((witness.quantity, *rests), (QUANTITY_BITS, COLLATERAL_BITS, COLLATERAL_BITS), strict=True)
+        for value, width in zip(
+            (witness.quantity, *rests), (QUANTITY_BITS, COLLATERAL_BITS, COLLATERAL_BITS), strict=True
+        )
         for i in range(width)
     ]
 
@@ -241,7 +255,7 @@ def prove(key: PublicKey, statement: Statement, sent: Commitments, witness: Witn
     """
     packing = Packing(statement.levels, key.bits)
     histogram, bits = _histogram(statement, witness), _bits(statement, witness)
-    r_q, r_h, r_bits, r_base, r_quote, r_m = witness.blindings
+    _, _, _, r_base, r_quote, _ = witness.blindings
     blindings = (
         *witness.blindings,
         (witness.base.blinding - r_base) % GROUP_ORDER,

@@ -7,7 +7,7 @@ given, points compressed. The proof follows (order_proof.py), then note and sign
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Final
+from typing import Any, Final
 
 from commitments.encoding import Reader, Writer
 from commitments.errors import DecodeError
@@ -51,6 +51,8 @@ _BYTES: Final = {
     "fill_key": 32,
     "leaf_commitment": 32,
 }
+_POINTS: Final = ("c_q", "c_h", "c_bits", "c_base", "c_quote", "c_m")
+_MIN_LEVELS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ class Statement:
         version = reader.uint("version", 2)
         if version != PROTOCOL_VERSION:
             raise DecodeError("version", f"{version} where {PROTOCOL_VERSION} is spoken")
-        values: dict[str, object] = {}
+        values: dict[str, Any] = {}
         for item in fields(Statement):
             name = item.name
             if name in _WIDTHS:
@@ -137,18 +139,20 @@ class Statement:
                 values[name] = tuple(_read_point(reader, f"auditor_keys[{i}]") for i in range(count))
             else:
                 values[name] = Point.decode(reader.fixed(name, POINT_BYTES), name, identity_allowed=True)
-        statement = Statement(**values)  # type: ignore[arg-type] - every field was read by its own type
+        statement = Statement(**values)
         statement._check_ranges()
         return statement
 
     def _check_ranges(self) -> None:
-        if not 2 <= self.levels <= MAX_LEVELS:
-            raise DecodeError("levels", f"{self.levels} is not from 2 to {MAX_LEVELS}")
+        if not _MIN_LEVELS <= self.levels <= MAX_LEVELS:
+            raise DecodeError("levels", f"{self.levels} is not from {_MIN_LEVELS} to {MAX_LEVELS}")
         if not self.tick or not self.lot:
             raise DecodeError("tick" if not self.tick else "lot", "zero; at least 1 quantum")
         top = max(self.price(self.levels - 1), self.lot)
         if (top * _MAX_QUANTITY).bit_length() > COLLATERAL_BITS:
-            raise DecodeError("grid", f"{_MAX_QUANTITY} lots would be worth 2^{COLLATERAL_BITS} quanta or more")
+            raise DecodeError(
+                "grid", f"{_MAX_QUANTITY} lots would be worth 2^{COLLATERAL_BITS} quanta or more"
+            )
         keys = [key.encode() for key in self.auditor_keys]
         if keys != sorted(set(keys)):
             raise DecodeError("auditor_keys", "not in strictly ascending order of their encodings")
@@ -185,10 +189,7 @@ class Commitments:
 
     def elements(self, key: PublicKey) -> list[tuple[bytes, bytes]]:
         """(label, encoding) of every element, in wire and transcript order."""
-        items = [
-            (name.encode(), getattr(self, name).encode())
-            for name in ("c_q", "c_h", "c_bits", "c_base", "c_quote", "c_m")
-        ]
+        items = [(name.encode(), getattr(self, name).encode()) for name in _POINTS]
         for i, handle in enumerate(self.handles):
             items += [(b"handle_q/%d" % i, handle.q.encode()), (b"handle_m/%d" % i, handle.m.encode())]
         items += [(b"ciphertext/%d" % j, key.encode_ciphertext(c)) for j, c in enumerate(self.ciphertexts)]
@@ -197,17 +198,19 @@ class Commitments:
     @staticmethod
     def read(reader: Reader, statement: Statement, key: PublicKey) -> Commitments:
         """The commitments of that statement. Raises DecodeError."""
-        points = [_read_point(reader, n) for n in ("c_q", "c_h", "c_bits", "c_base", "c_quote", "c_m")]
+        points = {name: _read_point(reader, name) for name in _POINTS}
         handles = tuple(
             Handle(_read_point(reader, f"handles[{i}].q"), _read_point(reader, f"handles[{i}].m"))
             for i in range(len(statement.auditor_keys))
         )
         packing = Packing(statement.levels, key.bits)
         ciphertexts = tuple(
-            key.decode_ciphertext(reader.fixed(f"ciphertexts[{j}]", key.ciphertext_bytes), f"ciphertexts[{j}]")
+            key.decode_ciphertext(
+                reader.fixed(f"ciphertexts[{j}]", key.ciphertext_bytes), f"ciphertexts[{j}]"
+            )
             for j in range(packing.ciphertexts)
         )
-        return Commitments(*points, handles, ciphertexts)
+        return Commitments(**points, handles=handles, ciphertexts=ciphertexts)
 
 
 def open_transcript(label: bytes, key: PublicKey, statement: Statement, sent: Commitments) -> Transcript:

@@ -100,11 +100,16 @@ class _Sum:
         self._subtract(
             (sent.c_q, sent.c_h, sent.c_bits, sent.c_m), (w["q"] * e, w["h"] * e, w["bits"] * e, w["m"] * e)
         )
-        self._subtract((sent.c_base, sent.c_quote), ((w["base"] - w["base_rest"]) * e, (w["quote"] - w["quote_rest"]) * e))
+        self._subtract(
+            (sent.c_base, sent.c_quote),
+            ((w["base"] - w["base_rest"]) * e, (w["quote"] - w["quote_rest"]) * e),
+        )
         self._subtract((statement.f_base, statement.f_quote), (w["base_rest"] * e, w["quote_rest"] * e))
         z_q, z_m = (proof.blindings[BLINDINGS.index(n)] for n in ("q", "m"))
         pairs = iter(weights[len(BLINDINGS) + 1 :])
-        for auditor, handle, mask in zip(statement.auditor_keys, sent.handles, proof.handle_masks, strict=True):
+        for auditor, handle, mask in zip(
+            statement.auditor_keys, sent.handles, proof.handle_masks, strict=True
+        ):
             w_q, w_m = next(pairs), next(pairs)
             self._subtract((auditor,), (-(w_q * z_q + w_m * z_m),))
             self._subtract((mask.q, mask.m, handle.q, handle.m), (w_q, w_m, w_q * e, w_m * e))
@@ -116,7 +121,12 @@ class _Sum:
     def _add_ciphertexts(self, sent: Commitments, proof: Proof, packing: Packing, e: int) -> None:
         weights = _weights(packing.ciphertexts, CIPHERTEXT_WEIGHT_BITS)
         for v, c, mask, plaintext, zs in zip(
-            weights, sent.ciphertexts, proof.ciphertext_masks, packing.plaintexts(proof.slots), proof.randomness, strict=True
+            weights,
+            sent.ciphertexts,
+            proof.ciphertext_masks,
+            packing.plaintexts(proof.slots),
+            proof.randomness,
+            strict=True,
         ):
             self.ciphertexts += (mask, c)
             self.exponents += (v, v * e)
@@ -175,7 +185,10 @@ def verify_batch(key: PublicKey, claims: Iterable[Claim]) -> None:
 
 
 def invalid_claims(key: PublicKey, claims: Sequence[Claim]) -> dict[int, VerificationError]:
-    """The positions whose proofs do not hold, each with its error; empty if all hold. Bisects a failing batch."""
+    """The positions whose proofs do not hold, each with its error; empty if all hold.
+
+    Bisects a failing batch.
+    """
     try:
         verify_batch(key, claims)
     except VerificationError as error:

@@ -183,7 +183,7 @@ def equal_up_to_sign(a: mpz, b: mpz, modulus: mpz) -> bool:
 def multi_power(bases: Sequence[mpz], exponents: Sequence[int], modulus: mpz) -> mpz:
     """The product of b_i^e_i mod the modulus, e_i >= 0, by buckets (Pippenger 1976).
 
-    The window is chosen for the number of bases; each window costs one multiplication a base and two a bucket.
+    The window is chosen for the number of bases; each costs one multiplication a base and two a bucket.
     """
     if len(bases) != len(exponents):
         raise ParameterError(f"{len(bases)} bases and {len(exponents)} exponents")

@@ -66,9 +66,7 @@ def mask_sets(members: int, threshold: int) -> list[MaskSet]:
 def deal_mask_keys(members: int, threshold: int) -> dict[int, MaskKeys]:
     """Fresh keys of every set, handed to its members."""
     keys = {a: secrets.token_bytes(_KEY_BYTES) for a in mask_sets(members, threshold)}
-    return {
-        i: MaskKeys({a: key for a, key in keys.items() if i in a}) for i in range(1, members + 1)
-    }
+    return {i: MaskKeys({a: key for a, key in keys.items() if i in a}) for i in range(1, members + 1)}
 
 
 def mask(key: bytes, chain_id: int, sealed_root: bytes, opening_id: bytes, slots: int) -> Mask:
@@ -76,9 +74,7 @@ def mask(key: bytes, chain_id: int, sealed_root: bytes, opening_id: bytes, slots
     width = MASK_BITS // 8
     tail = MASK_RANDOMNESS_BITS // 8
     data = bytes(Writer().uint(chain_id, 8).fixed(sealed_root, 32).var(opening_id).uint(slots, 2))
-    stream = KMAC256.new(
-        key=key, data=data, mac_len=slots * width + tail, custom=LABEL_MASK
-    ).digest()
+    stream = KMAC256.new(key=key, data=data, mac_len=slots * width + tail, custom=LABEL_MASK).digest()
     values = tuple(int.from_bytes(stream[i * width : (i + 1) * width], "big") for i in range(slots))
     return Mask(values, int.from_bytes(stream[slots * width :], "big"))
 

@@ -48,7 +48,7 @@ class Committee:
     threshold: int
 
     def __post_init__(self) -> None:
-        if not 1 <= self.threshold or not 2 * self.threshold < self.members <= _MAX_MEMBERS:
+        if self.threshold < 1 or not 2 * self.threshold < self.members <= _MAX_MEMBERS:
             raise ParameterError(
                 f"n = {self.members}, t = {self.threshold}: t is at least 1 and n from 2t+1 to {_MAX_MEMBERS}"
             )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from commitments import merkle
-from commitments.errors import DecodeError
+from commitments.errors import DecodeError, VerificationError
 from commitments.group import Point
 from commitments.order_verify import invalid_claims
 from commitments.pedersen import generator_g
@@ -250,8 +250,12 @@ class Book:
 
     def cancel(self, account: Address, nonce: Nonce, signature: bytes) -> SealedOrder:
         """Take an unsealed order out at its account's signed wish; its lock returns. Raises OrderRefused."""
-        if eip712.recover(cancel_digest(self.terms, account, nonce), signature) != account:
-            raise OrderRefused("signature: not the account's over this cancellation", hint="sign it anew")
+        try:
+            eip712.check_signer(cancel_digest(self.terms, account, nonce), signature, account)
+        except VerificationError as error:
+            raise OrderRefused(
+                f"signature: not the account's over this cancellation: {error.problem}", hint="sign it anew"
+            ) from None
         if self._sealed is not None and any((o.account, o.nonce) == (account, nonce) for o in self._sealed.orders):
             raise OrderRefused(f"nonce: {nonce} is in sealed round {self._sealed.round}", hint="wait for its end")
         for order in self._standing.values():

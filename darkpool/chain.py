@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
+from darkpool.eip712 import Domain, address_of
 from darkpool.errors import ChainError, ConfigError
 from darkpool.evm import Evm, Receipt
-from darkpool.settlement import Domain, Settlement, address_of
+from darkpool.settlement import Settlement
 from darkpool.types import Address, PrivateKey, Quanta, Signature, TokenIndex, address_hex, parse_address
 from darkpool.vault import (
     Cancellation,

@@ -99,14 +99,14 @@ class Venue:
         await self.committee.open_round(market_round)
         return market_round
 
-    async def submit(self, orders: Sequence[bytes]) -> list[SealedOrder | OrderRefused]:
-        """2. Admit orders in arrival order and pass the accepted ones on to every member, who verify for themselves."""
-        now = int(time.time())
-        answers = self.book.admit(orders, now)
-        accepted = [a.raw for a in answers if isinstance(a, SealedOrder)]
+    def admit(self, orders: Sequence[bytes], now: int) -> list[SealedOrder | OrderRefused]:
+        """2. Check, verify and accept orders in arrival order; one answer each."""
+        return self.book.admit(orders, now)
+
+    async def forward(self, accepted: Sequence[SealedOrder], now: int) -> None:
+        """Pass accepted orders on to every member, who verify for themselves. Raises PeerFault if one refuses."""
         if accepted:
-            await self.committee.submit(self.terms, accepted, now)
-        return answers
+            await self.committee.submit(self.terms, [order.raw for order in accepted], now)
 
     async def close(self) -> RoundReport:
         """3. Seal the open round and bring it to its end: settled, no_cross, void or aborted.

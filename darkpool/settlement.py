@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from Crypto.Hash import keccak
-
-from darkpool.errors import ConfigError, SettlementRefused
+from commitments.errors import VerificationError
+from darkpool import eip712
+from darkpool.eip712 import Domain, keccak256, sign_digest, word
+from darkpool.errors import SettlementRefused
 from darkpool.types import (
     ADDRESS_BYTES,
     Address,
@@ -46,51 +47,14 @@ MAX_COUNTER: Final = 2**64 - 1
 
 MAX_WORD: Final = 2**96 - 1
 NONCES_PER_WORD: Final = 256
-SIGNATURE_BYTES: Final = 65
 
 _WORD_BITS: Final = 256
 _DEBIT: Final = 1 << 87
-_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
-"""Order of the group of secp256k1."""
-
-
-def keccak256(data: bytes) -> bytes:
-    """The hash of the EVM: 32 bytes."""
-    return keccak.new(digest_bits=256, data=data).digest()
-
-
-_DOMAIN_TYPE: Final = keccak256(
-    b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
+_SETTLEMENT_TYPE: Final = (
+    "Settlement(uint256 id,uint256 epoch,uint256 sealedAt,bytes32 root,bytes32 transcript,"
+    "bytes32 deltas,bytes32 nullifiers)"
 )
-_SETTLEMENT_TYPE: Final = keccak256(
-    b"Settlement(uint256 id,uint256 epoch,uint256 sealedAt,bytes32 root,bytes32 transcript,"
-    b"bytes32 deltas,bytes32 nullifiers)"
-)
-_COMMITTEE_TYPE: Final = keccak256(b"Committee(uint256 epoch,bytes32 members,uint256 threshold)")
-
-
-@dataclass(frozen=True, slots=True)
-class Domain:
-    """Where a signature counts: one vault on one chain."""
-
-    chain_id: int
-    contract: Address
-
-    def __post_init__(self) -> None:
-        if not 0 < self.chain_id < 2**256:
-            raise ConfigError(f"chain id: {self.chain_id} is not from 1 to 2^256 - 1")
-        if len(self.contract) != ADDRESS_BYTES:
-            raise ConfigError(f"contract: {len(self.contract)} bytes, not {ADDRESS_BYTES}")
-
-    def separator(self) -> bytes:
-        """The EIP-712 domain separator, 32 bytes."""
-        return keccak256(
-            _DOMAIN_TYPE
-            + keccak256(b"darkpool")
-            + keccak256(b"1")
-            + _word(self.chain_id)
-            + self.contract.rjust(32, b"\0")
-        )
+_COMMITTEE_TYPE: Final = "Committee(uint256 epoch,bytes32 members,uint256 threshold)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,17 +179,17 @@ def nullifier_rows(spent: Iterable[tuple[Address, Nonce]]) -> tuple[NullifierRow
 def digest(settlement: Settlement, domain: Domain) -> bytes:
     """What the members sign: the EIP-712 hash, 32 bytes, as the contract computes it."""
     number, epoch, sealed_at, root, transcript, deltas, nullifiers = settlement.packed()
-    return typed_digest(
+    return eip712.digest(
         domain,
-        keccak256(
-            _SETTLEMENT_TYPE
-            + _word(number)
-            + _word(epoch)
-            + _word(sealed_at)
-            + root
-            + transcript
-            + _array_hash(len(deltas), deltas)
-            + _array_hash(len(nullifiers), [part for row in nullifiers for part in row])
+        _SETTLEMENT_TYPE,
+        (
+            number,
+            epoch,
+            sealed_at,
+            root,
+            transcript,
+            _array_hash(len(deltas), deltas),
+            _array_hash(len(nullifiers), [part for row in nullifiers for part in row]),
         ),
     )
 
@@ -233,61 +197,7 @@ def digest(settlement: Settlement, domain: Domain) -> bytes:
 def committee_digest(epoch: int, members: Sequence[Address], threshold: int, domain: Domain) -> bytes:
     """What a quorum signs to propose the next committee; `epoch` is the vault's `last_epoch` + 1."""
     rows = [int.from_bytes(member) for member in members]
-    return typed_digest(
-        domain,
-        keccak256(_COMMITTEE_TYPE + _word(epoch) + _array_hash(len(rows), rows) + _word(threshold)),
-    )
-
-
-def typed_digest(domain: Domain, struct_hash: bytes) -> bytes:
-    """The EIP-712 hash of a struct's hash under a domain, 32 bytes."""
-    return keccak256(b"\x19\x01" + domain.separator() + struct_hash)
-
-
-def address_of(private_key: PrivateKey) -> Address:
-    """The account a key signs for. Raises `ConfigError` if the bytes are no key."""
-    from eth_keys.main import KeyAPI
-    from eth_utils.exceptions import ValidationError
-
-    try:
-        return Address(KeyAPI.PrivateKey(private_key).public_key.to_canonical_address())
-    except (ValidationError, ValueError):
-        # The cause would carry the key.
-        raise ConfigError("private key: not 32 bytes that stand for 1 to the group order - 1") from None
-
-
-def sign_digest(message: bytes, private_key: PrivateKey) -> Signature:
-    """A deterministic (RFC 6979) signature of a 32-byte hash, with the lower s."""
-    from eth_keys.main import KeyAPI
-
-    signature = KeyAPI.PrivateKey(private_key).sign_msg_hash(message)
-    return Signature(_word(signature.r) + _word(signature.s) + bytes([27 + signature.v]))
-
-
-def recover_digest(message: bytes, signature: Signature) -> Address:
-    """The account that signed a 32-byte hash.
-
-    Accepts exactly what the contract accepts: 65 bytes, s at most half the group order (EIP-2), v 27 or 28.
-    Raises `SettlementRefused`.
-    """
-    from eth_keys.exceptions import BadSignature
-    from eth_keys.main import KeyAPI
-    from eth_utils.exceptions import ValidationError
-
-    if len(signature) != SIGNATURE_BYTES:
-        raise SettlementRefused(f"signature: {len(signature)} bytes, not {SIGNATURE_BYTES}")
-    r, s, v = int.from_bytes(signature[:32]), int.from_bytes(signature[32:64]), signature[64]
-    if not 0 < r < _ORDER:
-        raise SettlementRefused("signature: r is not from 1 to the group order - 1")
-    if not 0 < s <= _ORDER // 2:
-        raise SettlementRefused("signature: s is not from 1 to half the group order")
-    if v not in {27, 28}:
-        raise SettlementRefused(f"signature: v is {v}, not 27 or 28")
-    try:
-        key = KeyAPI.Signature(vrs=(v - 27, r, s)).recover_public_key_from_msg_hash(message)
-    except (BadSignature, ValidationError, ValueError) as error:
-        raise SettlementRefused("signature: no signer recovers from it") from error
-    return Address(key.to_canonical_address())
+    return eip712.digest(domain, _COMMITTEE_TYPE, (epoch, _array_hash(len(rows), rows), threshold))
 
 
 def sign(settlement: Settlement, domain: Domain, private_key: PrivateKey) -> Signature:
@@ -297,7 +207,7 @@ def sign(settlement: Settlement, domain: Domain, private_key: PrivateKey) -> Sig
 
 def recover(settlement: Settlement, domain: Domain, signature: Signature) -> Address:
     """The account that signed a settlement. Raises `SettlementRefused`."""
-    return recover_digest(digest(settlement, domain), signature)
+    return _signer(digest(settlement, domain), signature)
 
 
 def ordered_signatures(
@@ -305,7 +215,7 @@ def ordered_signatures(
 ) -> tuple[Signature, ...]:
     """The signatures by ascending signer, as the contract wants them. Raises `SettlementRefused`."""
     message = digest(settlement, domain)
-    return tuple(sorted(signatures, key=lambda signature: recover_digest(message, signature)))
+    return tuple(sorted(signatures, key=lambda signature: _signer(message, signature)))
 
 
 def check_signatures(
@@ -329,7 +239,7 @@ def check_signatures(
     message = digest(settlement, domain)
     previous = bytes(ADDRESS_BYTES)
     for signature in signatures:
-        signer = recover_digest(message, signature)  # 2
+        signer = _signer(message, signature)  # 2
         if signer <= previous:  # 3
             raise SettlementRefused(
                 f"signatures: {address_hex(signer)} is out of order or signed twice",
@@ -340,13 +250,16 @@ def check_signatures(
         previous = signer
 
 
-def _word(value: int) -> bytes:
-    return value.to_bytes(32)
+def _signer(message: bytes, signature: Signature) -> Address:
+    try:
+        return eip712.recover_digest(message, signature)
+    except VerificationError as error:
+        raise SettlementRefused(str(error)) from None
 
 
 def _array_hash(rows: int, words: Sequence[int]) -> bytes:
     """keccak256 of the standard ABI encoding of an array of `rows` static elements: offset, length, words."""
-    return keccak256(_word(32) + _word(rows) + b"".join(map(_word, words)))
+    return keccak256(b"".join(map(word, (32, rows, *words))))
 
 
 def _check_range(name: str, value: int, low: int, high: int) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from commitments.errors import DecodeError
+from commitments.errors import DecodeError, VerificationError
 from commitments.threshold import Committee
 from darkpool import eip712
 from darkpool.book import NO_CROSS, RoundResult, SealedList
@@ -193,8 +193,10 @@ class Coordinator:
         for index, reply in replies.items():
             if reply.op != "sealed" or reply.fields.get("root") != sealed.root.hex() or len(reply.blobs) != 1:
                 raise PeerFault("sealed another list than the operator", peer=f"member {index}")
-            if eip712.recover(digest, reply.blobs[0]) != self.signers[index]:
-                raise PeerFault("its signature over the root is not its own", peer=f"member {index}")
+            try:
+                eip712.check_signer(digest, reply.blobs[0], self.signers[index])
+            except VerificationError as error:
+                raise PeerFault(f"over the root, {error}", peer=f"member {index}") from None
             signatures[index] = reply.blobs[0]
         return signatures
 

@@ -197,7 +197,7 @@ class Member:
         digest = sealed.digest(book.terms.domain)
         self._journal(sealed, digest)
         log.info("sealed round %d: %d orders, root %s", sealed.round, len(sealed.orders), sealed.root.hex())
-        return Message("sealed", {"root": sealed.root.hex()}, [eip712.sign(digest, self.seat.signing_key)])
+        return Message("sealed", {"root": sealed.root.hex()}, [eip712.sign_digest(digest, self.seat.signing_key)])
 
     def _journal(self, sealed: SealedList, digest: bytes) -> None:
         """Durably, before signing: which (account, nonce) went into which root."""

@@ -25,7 +25,6 @@ from darkpool.types import Address, PrivateKey
 
 _VERSION: Final = 1
 _MAX_FILE: Final = 1 << 20
-_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +116,7 @@ def seats_from_primes(p: int, q: int, members: int, threshold: int) -> list[Seat
     committee, shares = deal(p, q, members, threshold)
     masks = deal_mask_keys(members, threshold)
     return [
-        Seat(committee, share, masks[share.index], PrivateKey((1 + secrets.randbelow(_ORDER - 1)).to_bytes(32, "big")))
+        Seat(committee, share, masks[share.index], PrivateKey((1 + secrets.randbelow(eip712.GROUP_ORDER - 1)).to_bytes(32, "big")))
         for share in shares
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from darkpool.settlement import address_of
+
 from darkpool.types import address_hex
 from tests.contracts.world import ALICE, BOB, DELAY, QUANTA, WINDOW, World, addresses
 
@@ -28,11 +28,11 @@ def test_every_lane_of_the_packed_balances_stands_alone(world: World) -> None:
     world.tokens = tokens
     world.use(world.deploy_artifact("Vault", *world.terms(tokens=[(t.address, 1) for t in tokens])))
     for i, token in enumerate(tokens):
-        amount = 2**64 - 1 if i % 3 else 5 + i
+        amount = 2**64 - 1 if i % 3 else 9 + i
         world.send(None, token, "mint", *addresses([ALICE]), amount)
         world.send(ALICE, token, "approve", world.vault.address, amount)
         world.done(ALICE, "deposit", i, amount)
-    expected = [2**64 - 1 if i % 3 else 5 + i for i in range(8)]
+    expected = [2**64 - 1 if i % 3 else 9 + i for i in range(8)]
     assert [world.balance(ALICE, i) for i in range(8)] == expected
     for i in range(8):
         world.done(ALICE, "request_withdrawal", i, 5)

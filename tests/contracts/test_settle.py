@@ -7,6 +7,7 @@ import random
 import pytest
 
 from darkpool.settlement import (
+    Domain,
     Settlement,
     address_of,
     delta_rows,
@@ -138,3 +139,22 @@ def test_the_largest_settlement_fits_a_block(world: World) -> None:
     transaction = {"from": world.deployer, "gas": 59_000_000}
     tx = world.vault.functions.settle(packed, signatures).transact(transaction)
     assert world.web3.eth.get_transaction_receipt(tx)["status"] == 1
+
+
+def test_the_domain_follows_the_chain_id_after_a_fork(world: World) -> None:
+    arguments = world.signed(world.settlement(spent=[(ALICE, 0)]))
+    chain = world.tester.backend.chain
+    original = chain.chain_id
+    try:
+        chain.chain_id = 4242
+        forked = Domain(4242, world.domain.contract)
+        answer = world.vault.functions.domain_separator().call()
+        assert answer == forked.separator() != world.domain.separator()
+        reason = world.reason(None, "settle", *arguments)
+        assert reason in {
+            "signatures: signer is not a member",
+            "signatures: signers are not strictly ascending",
+        }
+    finally:
+        chain.chain_id = original
+    assert world.vault.functions.domain_separator().call() == world.domain.separator()

@@ -1,0 +1,118 @@
+"""The commands. Each imports what it needs when it runs, so that `--help` stays quick."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from darkpool.progress import Progress
+
+app = typer.Typer(
+    name="darkpool",
+    help="A dark pool whose operator cannot look: hidden orders, a threshold committee, net settlement.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+convert = typer.Typer(help="Turn recorded order flow into order files.", no_args_is_help=True)
+app.add_typer(convert, name="convert")
+
+
+class ProfileName(StrEnum):
+    """Security profiles; insecure-test has no soundness at all."""
+
+    PRODUCTION = "production"
+    DEVELOPMENT = "development"
+    INSECURE_TEST = "insecure-test"
+
+
+@contextmanager
+def shown_progress() -> Iterator[Progress]:
+    """Progress bars on stderr, one per step."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("{task.description:22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Bars(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(label: str, done: int, total: int | None) -> None:
+            if label not in tasks:
+                for other in tasks.values():
+                    if bars.tasks[other].total is None:
+                        bars.update(other, total=bars.tasks[other].completed)
+                tasks[label] = bars.add_task(label, total=total)
+            bars.update(tasks[label], completed=done, total=total)
+
+        yield tell
+
+
+@app.command(
+    epilog="Example: darkpool run orders.csv --reference 236.10 --tick 0.10 --per-round 100 --renew --json"
+)
+def run(  # noqa: PLR0913 - the command's options
+    orders: Annotated[Path, typer.Argument(help="CSV with the header account,side,quantity,limit_price[,order_id].")],
+    reference: Annotated[
+        str | None, typer.Option(help="Price the grid is centred on. Default: the median limit of the file.")
+    ] = None,
+    tick: Annotated[str, typer.Option(help="Price step.")] = "0.01",
+    levels: Annotated[int, typer.Option(help="Price levels of the grid.", min=2, max=256)] = 64,
+    pressure_ticks: Annotated[int, typer.Option(help="L of the auction rule; 0 stays nearest the reference.", min=0, max=256)] = 0,
+    per_round: Annotated[int | None, typer.Option(help="New orders per round. Default: all in one.", min=1)] = None,
+    renew: Annotated[bool, typer.Option("--renew", help="Re-submit what is left of orders of a crossing round.")] = False,
+    profile: Annotated[ProfileName, typer.Option(help="Security profile.")] = ProfileName.PRODUCTION,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Seal, cross, clear and settle a file of orders, and check the result against a plain auction."""
+    from rich.console import Console
+
+    from commitments.params import PROFILES
+    from darkpool import report
+    from darkpool.run import Options, run_file
+
+    options = Options(tick, PROFILES[profile.value], reference, levels, pressure_ticks, per_round, renew)
+    with shown_progress() as progress:
+        done = run_file(orders, options, progress)
+    if as_json:
+        typer.echo(json.dumps(report.as_json(done)))
+    else:
+        Console().print(report.as_tables(done))
+
+
+@app.command()
+def demo() -> None:
+    """Sixty hidden orders of eight desks at production size: who saw what, side by side."""
+    from rich.console import Console
+
+    from darkpool.demo import demonstrate
+
+    with shown_progress() as progress:
+        shown = demonstrate(progress)
+    Console().print(shown)
+
+
+@convert.command(epilog="Example: darkpool convert bitstamp recording.csv orders.csv --first 300 --accounts 20")
+def bitstamp(  # noqa: PLR0913 - the command's options
+    recording: Annotated[Path, typer.Argument(help="CSV: order_id,timestamp_ms,side,price_usd,volume_satoshi.")],
+    out: Annotated[Path, typer.Argument(help="Order file to write.")],
+    first: Annotated[int, typer.Option(help="Orders to read.", min=1)] = 300,
+    accounts: Annotated[int, typer.Option(help="Accounts to deal them to.", min=1)] = 20,
+    lot: Annotated[str, typer.Option(help="Coins per lot.")] = "0.01",
+    tick: Annotated[str, typer.Option(help="Price step in USD.")] = "0.10",
+) -> None:
+    """Turn the first orders of a Bitstamp book recording into an order file."""
+    from darkpool.orderfile import convert_bitstamp
+
+    done = convert_bitstamp(recording, out, first, accounts, lot, tick)
+    typer.echo(
+        f"{done.read} read, {done.written} written to {out}; "
+        f"left out: {done.under_one_lot} under one lot, {done.under_one_tick} under one tick"
+    )

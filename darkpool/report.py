@@ -1,0 +1,132 @@
+"""What `darkpool run` prints: one JSON object for machines, tables for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from darkpool.run import RoundOutcome, RunReport
+
+_SHOWN_FILLS = 40
+
+
+def as_json(report: RunReport) -> dict[str, Any]:
+    """The object of `--json`: base in lots, quote in ticks times lots, prices as decimals on the tick."""
+    settled = [r.report for r in report.rounds if r.report.receipt is not None and r.report.settlement is not None]
+    return {
+        "rounds": [_round(report, r) for r in report.rounds],
+        "settlements": [
+            {
+                "tx": "0x" + r.receipt.tx_hash.hex(),
+                "gas_used": r.receipt.gas_used,
+                "nullifiers": len(r.consumed),
+                "accounts": len(r.result.nets),
+            }
+            for r in settled
+            if r.receipt is not None
+        ],
+        "netting_ratio": netting_ratio(report),
+        "timings": timings(report),
+        "profile": report.profile.name,
+        "outside_band": [row.order_id for row in report.plan.outside],
+    }
+
+
+def price_of(report: RunReport, outcome: RoundOutcome) -> str | None:
+    """The clearing price as a decimal, None if nothing crossed."""
+    result = outcome.report.result
+    return report.plan.tick.text(report.plan.grid.first_tick + result.price) if result.crossed else None
+
+
+def nets_of(report: RunReport, outcome: RoundOutcome) -> list[tuple[str, int, int]]:
+    """(account, base lots, quote ticks times lots) of every account that traded, by name."""
+    result = outcome.report.result
+    ticks = report.plan.grid.first_tick + result.price
+    return sorted((report.names[a], net, -net * ticks) for a, net in result.nets.items())
+
+
+def netting_ratio(report: RunReport) -> float:
+    """Gross over net lots of all settlements: how much trading one moved lot stands for. 0 if nothing traded."""
+    gross = sum(2 * r.report.result.volume for r in report.rounds)
+    net = sum(abs(n) for r in report.rounds for n in r.report.result.nets.values())
+    return round(gross / net, 4) if net else 0.0
+
+
+def timings(report: RunReport) -> dict[str, float]:
+    """Milliseconds per order and seconds in all; sums and verification are the operator's own."""
+    orders, listed = max(report.sealed, 1), max(sum(r.orders for r in report.rounds), 1)
+    times = [r.report.timings for r in report.rounds]
+    return {
+        "seal_ms_per_order": round(1000 * report.seal_seconds / orders, 3),
+        "verify_ms_per_order": round(1000 * report.verify_seconds / orders, 3),
+        "sum_ms_per_order": round(1000 * sum(t.sum for t in times) / listed, 4),
+        "clear_s": round(sum(t.clear for t in times), 3),
+        "settle_s": round(sum(t.settle for t in times), 3),
+    }
+
+
+def _round(report: RunReport, outcome: RoundOutcome) -> dict[str, Any]:
+    result = outcome.report.result
+    return {
+        "round": int(outcome.report.round.id),
+        "orders": outcome.orders,
+        "accounts": outcome.accounts,
+        "crossed": result.crossed,
+        "price": price_of(report, outcome),
+        "volume": int(result.volume),
+        "fills": [{"order_id": i, "account": a, "filled": int(f)} for i, a, f in outcome.fills],
+        "nets": [{"account": a, "base": b, "quote": q} for a, b, q in nets_of(report, outcome)],
+    }
+
+
+def as_tables(report: RunReport) -> RenderableType:
+    """A table per round, the settlements, and what was left out."""
+    parts: list[RenderableType] = []
+    for outcome in report.rounds:
+        parts += _round_tables(report, outcome)
+    if report.plan.outside:
+        names = ", ".join(row.order_id for row in report.plan.outside[:10])
+        more = f" and {len(report.plan.outside) - 10} more" if len(report.plan.outside) > 10 else ""  # noqa: PLR2004
+        parts.append(f"outside the band, not sealed: {len(report.plan.outside)} orders ({names}{more})")
+    summary = Table(title=f"Timings, profile {report.profile.name}")
+    for name in timings(report):
+        summary.add_column(name, justify="right")
+    summary.add_row(*(f"{value:g}" for value in timings(report).values()))
+    parts.append(summary)
+    parts.append(
+        "checked: price, volume, fills and nets against the plain auction; balances and nullifiers against the chain"
+    )
+    return Group(*parts)
+
+
+def _round_tables(report: RunReport, outcome: RoundOutcome) -> list[RenderableType]:
+    number = outcome.report.round.id
+    result = outcome.report.result
+    head = f"Round {number}: {outcome.orders} orders from {outcome.accounts} accounts"
+    if not result.crossed:
+        return [f"{head}; nothing crossed, and that is all anybody learns", ""]
+    fills = Table(title=f"{head}; {result.volume} lots at {price_of(report, outcome)}")
+    for name in ("order", "account"):
+        fills.add_column(name)
+    fills.add_column("filled", justify="right")
+    shown = [f for f in outcome.fills if f[2]]
+    for order_id, account, filled in shown[:_SHOWN_FILLS]:
+        fills.add_row(order_id, account, str(filled))
+    if len(shown) > _SHOWN_FILLS:
+        fills.add_row("…", f"{len(shown) - _SHOWN_FILLS} more", "")
+    nets = Table(title="Net deltas, as settled")
+    nets.add_column("account")
+    for name in ("base, lots", "quote, ticks x lots"):
+        nets.add_column(name, justify="right")
+    for account, base, quote in nets_of(report, outcome):
+        nets.add_row(account, f"{base:+d}", f"{quote:+d}")
+    parts: list[RenderableType] = [fills, nets]
+    receipt = outcome.report.receipt
+    if receipt is not None:
+        parts.append(
+            f"settled in 0x{receipt.tx_hash.hex()}: {receipt.gas_used} gas, "
+            f"{len(outcome.report.consumed)} nullifiers, {len(result.nets)} accounts; netting {netting_ratio(report):g}"
+        )
+    return [*parts, ""]
