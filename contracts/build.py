@@ -64,7 +64,8 @@ def differences(documents: dict[str, dict[str, Any]], folder: Path) -> list[str]
             old = json.loads(committed)
             changed = [key for key in _FIELDS if old.get(key) != document[key]]
         except (ValueError, AttributeError):
-            changed = ["not a JSON object"]
+            problems.append(f"{path.name}: not a JSON object")
+            continue
         problems.append(f"{path.name}: differs in {', '.join(changed) or 'layout'}")
     return problems
 

@@ -21,7 +21,7 @@ _MAX_REMEMBERED = 256
 
 @dataclass(slots=True)
 class FreeCollateral:
-    """One account's F of one token: current commitment, version, and the values a proof may be against."""
+    """One account's F of one token: current commitment, version, the values a proof may be against."""
 
     current: Point = field(default_factory=Point.identity)
     version: int = 0
@@ -48,7 +48,7 @@ class FreeCollateral:
             return
         raise OrderRefused(
             f"collateral: {name} commitment of version {version} has been spent from since",
-            hint=f"prove anew, with a new salt, against version {self.version}: {self.current.encode().hex()}",
+            hint=f"prove anew, new salt, against version {self.version}: {self.current.encode().hex()}",
         )
 
 

@@ -12,22 +12,19 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from commitments import merkle
-from commitments.errors import DecodeError, VerificationError
+from commitments.errors import VerificationError
 from commitments.group import Point
 from commitments.order_verify import invalid_claims
 from commitments.pedersen import generator_g
-from commitments.sealing import check_public
 from darkpool import eip712
-from darkpool.account import FreeCollateral, Ledger
+from darkpool.account import Ledger
+from darkpool.admission import Nonces, Tentative, screened
 from darkpool.errors import OrderRefused
 from darkpool.market import MAX_ORDERS, Round, RoundState
 from darkpool.order import SealedOrder, Terms, TimeInForce
 from darkpool.types import Address, Lots, Nonce, Quanta, RoundId, Tick, address_hex
 
-NONCE_WINDOW: Final = 512
 MAX_OPEN_PER_ACCOUNT: Final = 512  # decoys count
-DAY_SLACK_SECONDS: Final = 60  # around midnight UTC both days are right
-_SECONDS_PER_DAY: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +42,8 @@ class SealedList:
         """What every member signs. It also names the list to the masks, so no two rounds share one."""
         return eip712.digest(
             domain,
-            "SealedRound(bytes32 market,uint64 round,uint16 reference,uint64 sealedAt,uint32 orders,bytes32 root)",
+            "SealedRound(bytes32 market,uint64 round,uint16 reference,uint64 sealedAt,uint32 orders,"
+            "bytes32 root)",
             (self.market, self.round, self.reference, self.sealed_at, len(self.orders), self.root),
         )
 
@@ -63,35 +61,12 @@ class RoundResult:
     """
 
     crossed: bool
-    price: Tick = Tick(0)
-    volume: Lots = Lots(0)
+    price: Tick = field(default=Tick(0))
+    volume: Lots = field(default=Lots(0))
     nets: Mapping[Address, int] = field(default_factory=dict)
 
 
 NO_CROSS: Final = RoundResult(crossed=False)
-
-
-@dataclass(slots=True)
-class _Nonces:
-    lowest_unused: int = 0
-    used_above: set[int] = field(default_factory=set)
-
-    def check(self, nonce: int) -> None:
-        if nonce < self.lowest_unused or nonce in self.used_above:
-            raise OrderRefused(
-                f"nonce: {nonce} is used", hint=f"use an unused one from {self.lowest_unused} upwards"
-            )
-        if nonce >= self.lowest_unused + NONCE_WINDOW:
-            raise OrderRefused(
-                f"nonce: {nonce} is beyond {self.lowest_unused} + {NONCE_WINDOW}",
-                hint=f"use one from {self.lowest_unused} upwards",
-            )
-
-    def use(self, nonce: int) -> None:
-        self.used_above.add(nonce)
-        while self.lowest_unused in self.used_above:
-            self.used_above.remove(self.lowest_unused)
-            self.lowest_unused += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +88,7 @@ class Book:
         self._standing: dict[bytes, SealedOrder] = {}  # by order hash, in arrival order
         self._open: Counter[Address] = Counter()
         self._sealed: SealedList | None = None
-        self._nonces: dict[Address, _Nonces] = {}
+        self._nonces: dict[Address, Nonces] = {}
         self._halted: set[Address] = set()
         self._unsettled: dict[RoundId, list[Movement]] = {}
 
@@ -143,8 +118,8 @@ class Book:
         Cheap checks come first; proofs are verified together and bisected only if the batch fails. An order
         that was proven against a refused one of the same batch is refused with the current commitment.
         """
-        answers: list[SealedOrder | OrderRefused] = [self._screened(raw, now) for raw in batch]
-        tentative = _Tentative(self.ledger, self.terms)
+        answers = [self._screened(raw, now) for raw in batch]
+        tentative = Tentative(self.ledger, self.terms)
         candidates: list[int] = []
         for i, order in enumerate(answers):
             if isinstance(order, SealedOrder):
@@ -161,11 +136,12 @@ class Book:
             order = answers[i]
             if position in invalid:
                 answers[i] = OrderRefused(
-                    f"proof: {invalid[position]}", hint="the order is signed but not proven; build it with the client"
+                    f"proof: {invalid[position]}",
+                    hint="the order is signed but not proven; build it with the client",
                 )
             elif isinstance(order, SealedOrder):
                 try:
-                    self._check_state(order, _Tentative(self.ledger, self.terms))
+                    self._check_state(order, Tentative(self.ledger, self.terms))
                 except OrderRefused as refusal:
                     answers[i] = refusal
                 else:
@@ -173,58 +149,25 @@ class Book:
         return answers
 
     def _screened(self, raw: bytes, now: int) -> SealedOrder | OrderRefused:
-        """Stateless checks: encoding, the statement against the market's terms, the signature."""
         try:
-            order = SealedOrder.decode(raw, self.terms.key)
-            check_public(order.statement.fill_key)
-            self._check_terms(order, now)
-            order.check_signature(self.terms.domain)
-        except DecodeError as error:
-            return OrderRefused(str(error), hint="send the canonical encoding of an order of this market")
+            return screened(self.terms, raw, now)
         except OrderRefused as refusal:
             return refusal
-        return order
 
-    def _check_terms(self, order: SealedOrder, now: int) -> None:
-        s, terms, market = order.statement, self.terms, self.terms.market
-        expected: dict[str, object] = {
-            "chain_id": terms.chain_id,
-            "contract": terms.contract,
-            "venue": terms.venue,
-            "market": market.id,
-            "p_0": market.grid.p_0,
-            "tick": market.grid.tick,
-            "levels": market.grid.levels,
-            "lot": market.lot,
-            "pressure": market.pressure_ticks,
-            "policy_hash": terms.policy_hash,
-            "auditor_keys": terms.auditor_keys,
-        }
-        for name, value in expected.items():
-            if getattr(s, name) != value:
-                raise OrderRefused(
-                    f"{name}: not that of market {market.name}", hint="fetch the market's terms and seal anew"
-                )
-        days = {(now + slack) // _SECONDS_PER_DAY for slack in (-DAY_SLACK_SECONDS, DAY_SLACK_SECONDS)}
-        if s.utc_day not in days:
-            raise OrderRefused(f"utc_day: {s.utc_day} is not today ({now // _SECONDS_PER_DAY})", hint="seal anew")
-        if s.time_in_force not in TimeInForce._value2member_map_:
-            raise OrderRefused(f"time_in_force: {s.time_in_force} is unknown", hint="use 0, 1 or 2")
-        if (s.time_in_force == TimeInForce.GOOD_TILL_TIME) != (s.valid_until != 0):
-            raise OrderRefused("valid_until: belongs to time in force 1, and to no other", hint="set it to 0")
-        if s.valid_until and s.valid_until <= now:
-            raise OrderRefused(f"valid_until: {s.valid_until} has passed ({now})", hint="choose a later time")
-
-    def _check_state(self, order: SealedOrder, tentative: _Tentative) -> None:
+    def _check_state(self, order: SealedOrder, tentative: Tentative) -> None:
         s = order.statement
         self._check_round(s.first_round, s.time_in_force)
         if order.account in self._halted:
-            raise OrderRefused("account: a withdrawal or cancel request is pending", hint="wait until it is resolved")
+            raise OrderRefused(
+                "account: a withdrawal or cancel request is pending", hint="wait until it is resolved"
+            )
         self._nonces_of(order.account).check(order.nonce)
         if (order.account, order.nonce) in tentative.nonces:
             raise OrderRefused(f"nonce: {order.nonce} is used", hint="use another nonce for every order")
         if self._open[order.account] + tentative.orders[order.account] >= MAX_OPEN_PER_ACCOUNT:
-            raise OrderRefused(f"account: {MAX_OPEN_PER_ACCOUNT} orders stand already", hint="cancel some first")
+            raise OrderRefused(
+                f"account: {MAX_OPEN_PER_ACCOUNT} orders stand already", hint="cancel some first"
+            )
         if len(self._standing) + len(tentative.nonces) >= MAX_ORDERS:
             raise OrderRefused(f"book: full with {MAX_ORDERS} orders", hint="try in the next round")
         base, quote = tentative.of(order.account)
@@ -235,6 +178,8 @@ class Book:
         current = self.current_round.id
         if first > current or (time_in_force == TimeInForce.ROUND and first != current):
             raise OrderRefused(f"first_round: {first}, open is {current}", hint="seal for the open round")
+        if time_in_force == TimeInForce.ROUND and self.current_round.state is not RoundState.OPEN:
+            raise OrderRefused(f"first_round: {first} is sealed already", hint="seal for the next round")
 
     def _accept(self, order: SealedOrder) -> None:
         for token, lock in self._locks(order):
@@ -243,8 +188,8 @@ class Book:
         self._standing[order.hash] = order
         self._open[order.account] += 1
 
-    def _nonces_of(self, account: Address) -> _Nonces:
-        return self._nonces.setdefault(account, _Nonces())
+    def _nonces_of(self, account: Address) -> Nonces:
+        return self._nonces.setdefault(account, Nonces())
 
     # --- leaving the book ---------------------------------------------------------------------------
 
@@ -256,13 +201,19 @@ class Book:
             raise OrderRefused(
                 f"signature: not the account's over this cancellation: {error.problem}", hint="sign it anew"
             ) from None
-        if self._sealed is not None and any((o.account, o.nonce) == (account, nonce) for o in self._sealed.orders):
-            raise OrderRefused(f"nonce: {nonce} is in sealed round {self._sealed.round}", hint="wait for its end")
+        if self._sealed is not None and any(
+            (o.account, o.nonce) == (account, nonce) for o in self._sealed.orders
+        ):
+            raise OrderRefused(
+                f"nonce: {nonce} is in sealed round {self._sealed.round}", hint="wait for its end"
+            )
         for order in self._standing.values():
             if (order.account, order.nonce) == (account, nonce):
                 self._release([order])
                 return order
-        raise OrderRefused(f"nonce: no standing order {nonce} of {address_hex(account)}", hint="check your orders")
+        raise OrderRefused(
+            f"nonce: no standing order {nonce} of {address_hex(account)}", hint="check your orders"
+        )
 
     def halt(self, account: Address) -> None:
         """A withdrawal or cancel request was seen on chain: drop unsealed orders, take no new ones."""
@@ -297,7 +248,9 @@ class Book:
         """
         market_round = self.current_round
         if market_round.state is not RoundState.OPEN:
-            raise OrderRefused(f"round: {market_round.id} is {market_round.state}, not open", hint="open one first")
+            raise OrderRefused(
+                f"round: {market_round.id} is {market_round.state}, not open", hint="open one first"
+            )
         self._release([o for o in self.standing if 0 < o.statement.valid_until <= now])
         orders, market = self.standing, self.terms.market
         if len(orders) < market.min_orders or len({o.account for o in orders}) < market.min_accounts:
@@ -316,8 +269,12 @@ class Book:
         consumed = tuple(o for o in sealed.orders if o.account in result.nets)
         if result.crossed:
             self._consume(sealed.round, consumed, result)
-        self._release([o for o in self.standing if o.statement.time_in_force == TimeInForce.ROUND])
+        self._release([o for o in self.standing if self._ends_here(o)])
         return consumed
+
+    def _ends_here(self, order: SealedOrder) -> bool:
+        """An order for one round, or of an account whose request came while the round was sealed."""
+        return order.statement.time_in_force == TimeInForce.ROUND or order.account in self._halted
 
     def abort(self) -> tuple[SealedOrder, ...]:
         """End the sealed round without a result: every order of it is released, never a shorter list re-run."""
@@ -346,15 +303,22 @@ class Book:
 
     def settled(self, round_id: RoundId) -> None:
         """The round's settlement is final on chain: credits count."""
-        for m in self._unsettled.pop(round_id):
+        for m in self._ended_movements(round_id):
             if m.amount > 0:
                 self.ledger.of(m.account, m.token).increase(generator_g() * m.amount)
 
     def void(self, round_id: RoundId) -> None:
         """The settlement expired or reverted: fills are busted, debits come back."""
-        for m in self._unsettled.pop(round_id):
+        for m in self._ended_movements(round_id):
             if m.amount < 0:
                 self.ledger.of(m.account, m.token).increase(generator_g() * -m.amount)
+
+    def _ended_movements(self, round_id: RoundId) -> list[Movement]:
+        if round_id not in self._unsettled:
+            raise OrderRefused(
+                f"round {round_id} has no unsettled result", hint="report each settlement once"
+            )
+        return self._unsettled.pop(round_id)
 
 
 def cancel_digest(terms: Terms, account: Address, nonce: Nonce) -> bytes:
@@ -375,28 +339,3 @@ def token_movements(terms: Terms, result: RoundResult) -> list[Movement]:
             rows.append(Movement(account, market.base, Quanta(lots * market.lot)))
             rows.append(Movement(account, market.quote, Quanta(-lots * price)))
     return rows
-
-
-class _Tentative:
-    """What a batch would do to the ledger, order by order, before anything is accepted."""
-
-    def __init__(self, ledger: Ledger, terms: Terms) -> None:
-        self._ledger, self._market = ledger, terms.market
-        self._free: dict[Address, tuple[FreeCollateral, FreeCollateral]] = {}
-        self.nonces: set[tuple[Address, Nonce]] = set()
-        self.orders: Counter[Address] = Counter()
-
-    def of(self, account: Address) -> tuple[FreeCollateral, FreeCollateral]:
-        if account not in self._free:
-            self._free[account] = (
-                self._ledger.of(account, self._market.base).copy(),
-                self._ledger.of(account, self._market.quote).copy(),
-            )
-        return self._free[account]
-
-    def lock(self, order: SealedOrder) -> None:
-        base, quote = self.of(order.account)
-        base.decrease(order.sent.c_base)
-        quote.decrease(order.sent.c_quote)
-        self.nonces.add((order.account, order.nonce))
-        self.orders[order.account] += 1

@@ -27,6 +27,7 @@ from typing import Any, Final, NoReturn
 from commitments.encoding import Writer
 from commitments.errors import VerificationError
 from commitments.sealing import NOTE_OVERHEAD, open_, seal
+from darkpool.eip712 import GROUP_ORDER, address_of
 from darkpool.errors import ConfigError
 from darkpool.types import Address, PrivateKey, address_hex, parse_address
 
@@ -42,7 +43,6 @@ MAX_PASSPHRASE_BYTES: Final = 1024
 
 _KEY_BYTES: Final = 32
 _SECRETS_BYTES: Final = _KEY_BYTES + SEED_BYTES
-_SECP256K1_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 _SCRYPT_MEMORY: Final = 1 << 28  # OpenSSL's limit, in bytes; the standard cost takes half of it
 _HEX: Final = re.compile(r"(?:[0-9a-f]{2})*")
 
@@ -94,12 +94,9 @@ class Keystore:
         than 1024 bytes of UTF-8, or a given secret is not one.
         """
         secret = _passphrase(passphrase, MIN_PASSPHRASE_BYTES)
-        key = PrivateKey((1 + secrets.randbelow(_SECP256K1_ORDER - 1)).to_bytes(_KEY_BYTES, "big"))
+        key = PrivateKey((1 + secrets.randbelow(GROUP_ORDER - 1)).to_bytes(_KEY_BYTES, "big"))
         if private_key is not None:
-            if (
-                len(private_key) != _KEY_BYTES
-                or not 0 < int.from_bytes(private_key, "big") < _SECP256K1_ORDER
-            ):
+            if len(private_key) != _KEY_BYTES or not 0 < int.from_bytes(private_key, "big") < GROUP_ORDER:
                 raise KeystoreError("private key: not 32 bytes of a number below the order of secp256k1")
             key = PrivateKey(private_key)
         seed = secrets.token_bytes(SEED_BYTES) if seed is None else seed
@@ -107,7 +104,7 @@ class Keystore:
             raise KeystoreError(f"seed: {len(seed)} bytes, not {SEED_BYTES}")
         if os.path.lexists(path):
             raise _exists(path)
-        address = _address(key)
+        address = address_of(key)
         salt = secrets.token_bytes(SALT_BYTES)
         sealed = seal(_stretch(secret, salt, cost), key + seed, _associated(address, salt, cost))
         _write_new(path, _encode(address, salt, cost, sealed))
@@ -136,7 +133,7 @@ class Keystore:
                 "because it was changed",
             ) from None
         key, seed = PrivateKey(opened[:_KEY_BYTES]), opened[_KEY_BYTES:]
-        if _address(key) != address:
+        if address_of(key) != address:
             raise KeystoreError(
                 f"{path}: address: not that of the private key inside", "restore it from a backup"
             )
@@ -170,12 +167,6 @@ def _associated(address: Address, salt: bytes, cost: ScryptCost) -> bytes:
     """Everything public in the file, so that no part of it can be exchanged."""
     writer = Writer().var(LABEL_KEYSTORE).uint(VERSION, 4).fixed(address, 20).fixed(salt, SALT_BYTES)
     return bytes(writer.var(cost.name.encode()).uint(cost.n, 8).uint(cost.r, 4).uint(cost.p, 4))
-
-
-def _address(key: PrivateKey) -> Address:
-    from eth_keys import datatypes  # slow to import: only when a keystore is used
-
-    return Address(datatypes.PrivateKey(key).public_key.to_canonical_address())
 
 
 # --- the file's form --------------------------------------------------------------------------------

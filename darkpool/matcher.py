@@ -1,6 +1,6 @@
-"""Sums on ciphertexts: the encrypted curves of a list, of its prefixes, and of an account around the cut.
+"""Sums on ciphertexts: the encrypted curves of a list, of its prefixes, of an account around the cut.
 
-A product of ciphertexts encrypts the sum of the cumulative vectors; nobody learns anything from computing one.
+A product of ciphertexts encrypts the sum of the cumulative vectors; computing one tells nobody anything.
 Every member recomputes every product it helps open.
 """
 
@@ -44,13 +44,18 @@ class Matcher:
         """The first `length` orders' products for those parts of the curves."""
         return [self._product(b"prefix/%d/%d" % (length, j), j, range(length)) for j in parts]
 
-    def account(self, account: Address, cut: int, before: Sequence[int], after: Sequence[int]) -> list[Product]:
+    def account(
+        self, account: Address, cut: int, before: Sequence[int], after: Sequence[int]
+    ) -> list[Product]:
         """An account's orders before the cut and from the cut on, for the parts needed of each side.
 
         A side without orders has nothing to open: its sums are zero.
         """
         mine = [i for i, o in enumerate(self._orders) if o.account == account]
-        sides = ((b"before", [i for i in mine if i < cut], before), (b"after", [i for i in mine if i >= cut], after))
+        sides = (
+            (b"before", [i for i in mine if i < cut], before),
+            (b"after", [i for i in mine if i >= cut], after),
+        )
         return [
             self._product(b"%s/%s/%d/%d" % (side, account, cut, j), j, positions)
             for side, positions, parts in sides

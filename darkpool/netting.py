@@ -53,10 +53,15 @@ def transcript_hash(terms: Terms, sealed: SealedList, result: RoundResult) -> by
     return keccak256(b"".join(word(w) for w in words))
 
 
-def settlement_of(  # noqa: PLR0913 - what a settlement is made of
-    terms: Terms, sealed: SealedList, result: RoundResult, consumed: Iterable[SealedOrder], number: int, epoch: int
+def settlement_of(
+    terms: Terms,
+    sealed: SealedList,
+    result: RoundResult,
+    consumed: Iterable[SealedOrder],
+    number: int,
+    epoch: int,
 ) -> Settlement:
-    """The settlement of one crossing round: net deltas in quanta, the nullifier bits of its consumed orders."""
+    """The settlement of one crossing round: net deltas in quanta, nullifier bits of its consumed orders."""
     movements = token_movements(terms, result)
     return Settlement(
         id=number,
@@ -85,7 +90,8 @@ class Totals:
         """Raises PeerFault if a total exceeds what the account's own orders could trade."""
         if left:
             raise PeerFault(
-                f"the {side.name.lower()} total sealed to this account exceeds its eligible orders", peer="committee"
+                f"the {side.name.lower()} total sealed to this account exceeds its eligible orders",
+                peer="committee",
             )
 
 
@@ -93,14 +99,21 @@ def _aad(seal_digest: bytes, account: Address) -> bytes:
     return bytes(Writer().fixed(seal_digest, 32).fixed(account, 20))
 
 
-def seal_totals(fill_key: bytes, seal_digest: bytes, account: Address, index: int, bought: int, sold: int) -> bytes:
+def seal_totals(
+    fill_key: bytes, seal_digest: bytes, account: Address, index: int, bought: int, sold: int
+) -> bytes:
     """Member `index`'s shares of both totals, for the account's eyes. Constant length."""
     writer = Writer().uint(index, 1).uint(bought, _SHARE_BYTES).uint(sold, _SHARE_BYTES)
     return sealing.box_seal(fill_key, bytes(writer), _BOX_LABEL, _aad(seal_digest, account))
 
 
-def open_totals(  # noqa: PLR0913 - a box, its binding, and the committee's shape
-    key: sealing.BoxKey, boxes: Mapping[int, bytes], seal_digest: bytes, account: Address, members: int, threshold: int
+def open_totals(
+    key: sealing.BoxKey,
+    boxes: Mapping[int, bytes],
+    seal_digest: bytes,
+    account: Address,
+    members: int,
+    threshold: int,
 ) -> Totals:
     """The totals behind the members' boxes. Raises PeerFault if any box is bad or the shares disagree."""
     bought, sold = {}, {}

@@ -52,7 +52,8 @@ class TimeInForce(IntEnum):
 class Terms:
     """What every order of a market must name: the public frame of a statement.
 
-    policy_hash: the policy in force; tokens: the vault's list; auditor_keys: keys it demands handles for, ascending by encoding.
+    policy_hash: the policy in force; tokens: the vault's list; auditor_keys: keys it demands handles for,
+    ascending by encoding.
     """
 
     chain_id: int
@@ -175,12 +176,13 @@ class SealedOrder:
             )
         except VerificationError as error:
             raise OrderRefused(
-                f"signature: not the account's over this order: {error.problem}", hint="sign the order hash anew"
+                f"signature: not the account's over this order: {error.problem}",
+                hint="sign the order hash anew",
             ) from None
 
     @staticmethod
     def decode(raw: bytes, key: PublicKey) -> SealedOrder:
-        """Strict: exact length, canonical points and integers, ranges. Raises DecodeError naming the field."""
+        """Strict: exact length, canonical points and integers, ranges. Raises DecodeError with the field."""
         if len(raw) > MAX_ORDER_BYTES:
             raise DecodeError("order", f"{len(raw)} bytes are above the limit {MAX_ORDER_BYTES}")
         reader = Reader(raw)
@@ -218,7 +220,7 @@ class Collateral:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An order ready to be proven: cheap to make, so that a client can pipeline; `finish` is the heavy step."""
+    """An order ready to be proven: cheap to make, so that a client can pipeline; `finish` is heavy."""
 
     statement: Statement
     witness: Witness = field(repr=False)
@@ -252,7 +254,7 @@ class Standing:
     valid_until: int = 0
 
 
-def draft(  # noqa: PLR0913 - the parts of a statement
+def draft(
     terms: Terms,
     account: Address,
     seed: bytes,
@@ -262,7 +264,7 @@ def draft(  # noqa: PLR0913 - the parts of a statement
     base: Collateral,
     quote: Collateral,
 ) -> Draft:
-    """Statement, witness and encrypted note of an order. The salt is fresh, so every call is another attempt."""
+    """Statement, witness and encrypted note of an order. The salt is fresh: every call is a new attempt."""
     market, salt = terms.market, secrets.token_bytes(32)
     day = standing.now // _SECONDS_PER_DAY
     versions = (base.version, quote.version)
@@ -303,7 +305,7 @@ def draft(  # noqa: PLR0913 - the parts of a statement
     return Draft(replace(statement, leaf_commitment=commitment), witness, note)
 
 
-def derive_secrets(  # noqa: PLR0913 - everything an attempt is bound to
+def derive_secrets(
     terms: Terms,
     account: Address,
     seed: bytes,

@@ -23,6 +23,7 @@ from commitments.params import Profile
 from darkpool.auction import PlainBook, PlainOrder, PlainRound
 from darkpool.chain import Chain, Token, VaultTerms
 from darkpool.committee.coordinator import Coordinator
+from darkpool.committee.messages import Message
 from darkpool.committee.seat import Seat, ceremony
 from darkpool.committee.transport import Tap
 from darkpool.engine import RoundReport, Venue
@@ -145,6 +146,7 @@ class RunReport:
     sealed: int = 0
     seal_seconds: float = 0.0
     verify_seconds: float = 0.0
+    members: Mapping[int, Message] = field(default_factory=dict)
 
 
 class Run:
@@ -178,6 +180,7 @@ class Run:
                 renewals = remainders if self._options.renew else []
                 self._check_round(outcome, chain)
                 self.report.rounds.append(outcome)
+            self.report.members = await committee.status()
         return self.report
 
     # --- setting up ---------------------------------------------------------------------------------

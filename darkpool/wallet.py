@@ -16,7 +16,7 @@ from darkpool import eip712
 from darkpool.book import RoundResult
 from darkpool.market import Side
 from darkpool.netting import Totals, open_totals
-from darkpool.order import Collateral, Draft, Order, SealedOrder, Standing, Terms, draft, fill_key
+from darkpool.order import Collateral, Draft, Order, Standing, Terms, draft, fill_key
 from darkpool.types import Address, Lots, Nonce, PrivateKey, Quanta, RoundId
 
 
@@ -80,9 +80,7 @@ class Wallet:
     def draft(self, order: Order, standing: Standing) -> Draft:
         """The next order, proven against the F we predict; `accepted` must follow before the one after it."""
         base, quote = (self._free[t] for t in (self.terms.market.base, self.terms.market.quote))
-        return draft(
-            self.terms, self.address, self._seed, self._next_nonce, order, standing, base, quote
-        )
+        return draft(self.terms, self.address, self._seed, self._next_nonce, order, standing, base, quote)
 
     def accepted(self, order: Order, sealed: Draft) -> None:
         """The venue took it (or will: pipelined); F falls by its lock."""
@@ -147,7 +145,10 @@ def assign(orders: Sequence[Order], result: RoundResult, totals: Totals) -> list
     Raises PeerFault if the totals exceed what the orders could have traded.
     """
     filled = [0] * len(orders)
-    better: dict[Side, Callable[[int], int]] = {Side.BUY: lambda i: -orders[i].level, Side.SELL: lambda i: orders[i].level}
+    better: dict[Side, Callable[[int], int]] = {
+        Side.BUY: lambda i: -orders[i].level,
+        Side.SELL: lambda i: orders[i].level,
+    }
     for side, total in ((Side.BUY, totals.bought), (Side.SELL, totals.sold)):
         eligible = [
             i

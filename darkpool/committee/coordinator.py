@@ -235,7 +235,6 @@ class Coordinator:
         fields = {"market": terms.market.id.hex(), "round": market_round.id, "final": final}
         await self._agreed(Message("settled", fields))
 
-    async def peaks(self) -> dict[int, tuple[int, int]]:
-        """Peak resident bytes of each member and of its evaluator."""
-        replies = await self._all(Message("status"))
-        return {i: (r.integer("peak_bytes"), r.integer("evaluator_peak_bytes")) for i, r in replies.items()}
+    async def status(self) -> dict[int, Message]:
+        """Counters of every member: peak memory, orders, openings, traffic with its peers."""
+        return await self._all(Message("status"))

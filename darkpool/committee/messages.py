@@ -1,6 +1,6 @@
 """Requests of the coordinator to a member, and replies: a small JSON head and binary blobs.
 
-    length || JSON {"op": …, fields} || count || length || blob …
+length || JSON {"op": …, fields} || count || length || blob …
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Message:
         reader = Reader(data)
         try:
             fields = json.loads(reader.var("head", MAX_HEAD))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise DecodeError("head", "not JSON") from None
         if not isinstance(fields, dict) or not isinstance(fields.get("op"), str):
             raise DecodeError("head", "not an object with an op")
@@ -69,7 +69,9 @@ class Message:
         except ValueError:
             data = None
         if data is None or (width is not None and len(data) != width):
-            raise DecodeError(name, f"not {width if width is not None else 'a number of'} bytes in hexadecimal")
+            raise DecodeError(
+                name, f"not {width if width is not None else 'a number of'} bytes in hexadecimal"
+            )
         return data
 
 
@@ -100,7 +102,7 @@ def terms_message(terms: Terms) -> Message:
 
 
 def read_terms(message: Message, key: PublicKey) -> Terms:
-    """The terms of such a request under the committee's own key. Raises DecodeError or MarketError."""
+    """The terms of such a request under the committee's own key. Raises DecodeError or ConfigError."""
     tokens = message.octets("tokens")
     keys = message.octets("auditor_keys")
     name = message.fields.get("name")

@@ -116,9 +116,14 @@ class Member:
             self._early.append((generation, peer, data))
 
     async def _status(self, _request: Message) -> Message:
-        child = self._evaluator.peak_memory_bytes if self._evaluator is not None else 0
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        return Message("status", {"generation": self._generation, "peak_bytes": peak, "evaluator_peak_bytes": child})
+        fields = {
+            "generation": self._generation,
+            "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "evaluator_peak_bytes": self._evaluator.peak_memory_bytes if self._evaluator is not None else 0,
+            "peer_frames": self.mesh.frames,
+            "peer_bytes": self.mesh.octets,
+        }
+        return Message("status", fields)
 
     async def close(self) -> None:
         """End the evaluator."""

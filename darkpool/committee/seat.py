@@ -116,7 +116,12 @@ def seats_from_primes(p: int, q: int, members: int, threshold: int) -> list[Seat
     committee, shares = deal(p, q, members, threshold)
     masks = deal_mask_keys(members, threshold)
     return [
-        Seat(committee, share, masks[share.index], PrivateKey((1 + secrets.randbelow(eip712.GROUP_ORDER - 1)).to_bytes(32, "big")))
+        Seat(
+            committee,
+            share,
+            masks[share.index],
+            PrivateKey((1 + secrets.randbelow(eip712.GROUP_ORDER - 1)).to_bytes(32, "big")),
+        )
         for share in shares
     ]
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-
 from darkpool.types import address_hex
-from tests.contracts.world import ALICE, BOB, DELAY, QUANTA, WINDOW, World, addresses
+from tests.contracts.world import ALICE, BOB, DELAY, QUANTA, WINDOW, World, address_of, addresses
 
 
 def units(world: World, holder: str, token: int = 0) -> int:

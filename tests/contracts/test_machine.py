@@ -1,8 +1,8 @@
 """The vault against a plain model: random accounts, times and settlements, in any order.
 
-What holds after every step: the vault owns the tokens it owes; nothing is created or lost between accounts; a
-bit is spent once and never returns; no request takes effect before its delay; and a settlement that was sealed
-as the venue seals them applies within its window whatever the accounts do.
+What holds after every step: the vault owns the tokens it owes; nothing is created or lost between accounts;
+a bit is spent once and never returns; no request takes effect before its delay; and a settlement that was
+sealed as the venue seals them applies within its window whatever the accounts do.
 """
 
 from __future__ import annotations
@@ -218,7 +218,9 @@ TestVault = VaultMachine.TestCase
 TestVault.settings = QUICK
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-class TestVaultAtLength(VaultMachine.TestCase):  # type: ignore[name-defined,misc]
-    settings = settings(QUICK, max_examples=100, stateful_step_count=60)
+class _AtLength(VaultMachine):
+    """The same with more and longer runs."""
+
+
+TestVaultAtLength = pytest.mark.timeout(900)(pytest.mark.slow(_AtLength.TestCase))
+TestVaultAtLength.settings = settings(QUICK, max_examples=40, stateful_step_count=50)

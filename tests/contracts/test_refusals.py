@@ -9,8 +9,9 @@ from typing import Any, Final
 import pytest
 
 import contracts
-from darkpool.settlement import Delta, Settlement, address_of, sign
-from darkpool.types import address_hex
+from darkpool.eip712 import address_of
+from darkpool.settlement import Delta, Settlement, sign
+from darkpool.types import PrivateKey, address_hex
 from tests.contracts.world import (
     ALICE,
     BOB,
@@ -48,7 +49,7 @@ def refuses(reason: str) -> Callable[[Callable[[World], Call]], Callable[[World]
     return register
 
 
-def creation(reason: str, **changes: Any) -> None:
+def creation(reason: str, **changes: object) -> None:
     CREATIONS[reason] = lambda _: changes
 
 
@@ -180,13 +181,13 @@ def settle(world: World, settlement: Settlement) -> Call:
     return (None, "settle", *world.signed(settlement))
 
 
-def loose(world: World, **changes: Any) -> Settlement:
+def loose(world: World, **changes: object) -> Settlement:
     """The next settlement with rows that the library would refuse."""
     fields = {name: getattr(world.settlement(), name) for name in Settlement.__slots__}
     return unchecked(Settlement, **(fields | changes))
 
 
-def delta(token: int, account: Any, amount: int) -> Delta:
+def delta(token: int, account: PrivateKey, amount: int) -> Delta:
     return unchecked(Delta, token=token, account=address_of(account), amount=amount)
 
 
@@ -237,9 +238,9 @@ def _(world: World) -> Call:
     world.hold(ALICE, 0, 10)
     world.hold(ALICE, 1, 10)
     first, second = sorted((ALICE, BOB), key=address_of)
-    rows = (delta(0, ALICE, -1), delta(1, first, 5 if first == BOB else -4))
-    rows += (delta(1, second, 5 if second == BOB else -4),)
-    return settle(world, loose(world, deltas=rows))
+    amounts = {ALICE: -4, BOB: 5}
+    rows = [delta(0, ALICE, -1), *(delta(1, owner, amounts[owner]) for owner in (first, second))]
+    return settle(world, loose(world, deltas=tuple(rows)))
 
 
 @refuses("settle: delta is zero")

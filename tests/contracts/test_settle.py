@@ -6,15 +6,8 @@ import random
 
 import pytest
 
-from darkpool.settlement import (
-    Domain,
-    Settlement,
-    address_of,
-    delta_rows,
-    nullifier_rows,
-    ordered_signatures,
-    sign,
-)
+from darkpool.eip712 import Domain, address_of
+from darkpool.settlement import Settlement, delta_rows, nullifier_rows, ordered_signatures, sign
 from darkpool.types import Address, Nonce, TokenIndex, address_hex
 from tests.contracts.world import ALICE, BOB, CAROL, MEMBERS, NOBODY, QUANTA, WINDOW, World, key
 
@@ -83,7 +76,7 @@ def test_full_balance_can_change_hands(world: World) -> None:
 
 
 def test_gas_of_100_accounts_and_1000_orders(world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    """Two tokens, ten orders an account: 200 delta rows, 100 nullifier rows or 200 where nonces are spread."""
+    """Two tokens, ten orders an account: 200 delta rows, and a nullifier row for each word in use."""
     traders = [address_of(key(1_000 + i)) for i in range(100)]
     for token in range(len(QUANTA)):
         world.hold(ALICE, token, 10**15)
@@ -109,7 +102,7 @@ def test_gas_of_100_accounts_and_1000_orders(world: World, capsys: pytest.Captur
     endowment = {(TokenIndex(t), trader): 10**12 for t in (0, 1) for trader in traders}
     endowment |= {(TokenIndex(t), address_of(ALICE)): -(10**14) for t in (0, 1)}
     nothing, _ = settled(endowment, [])
-    rows = []
+    rows: list[tuple[str, int, int, int]] = []
     for name, nonces in (
         ("100 words, new", list(range(10))),
         ("100 words, in use", list(range(10, 20))),

@@ -1,5 +1,7 @@
 """A chain with a vault on it, driven directly through eth-tester, for the contract tests."""
 
+# ruff: noqa: ANN401  # web3 makes contract objects from an ABI at run time
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -13,9 +15,9 @@ from eth_tester.exceptions import TransactionFailed
 from web3 import EthereumTesterProvider, Web3
 
 import contracts
-from darkpool import settlement as library
+from darkpool import eip712
+from darkpool.eip712 import Domain, sign_digest
 from darkpool.settlement import (
-    Domain,
     NullifierRow,
     Settlement,
     committee_digest,
@@ -23,7 +25,6 @@ from darkpool.settlement import (
     nullifier_rows,
     ordered_signatures,
     sign,
-    sign_digest,
 )
 from darkpool.types import Address, Nonce, PrivateKey, Signature, TokenIndex, address_hex, parse_address
 
@@ -46,7 +47,7 @@ def key(number: int) -> PrivateKey:
     return PrivateKey(number.to_bytes(32))
 
 
-address_of = cache(library.address_of)
+address_of = cache(eip712.address_of)
 
 ALICE, BOB, CAROL, NOBODY = (key(100 + i) for i in range(4))
 ACCOUNTS: Final = (ALICE, BOB, CAROL)
@@ -79,14 +80,13 @@ class World:
         self.deployer = self.web3.eth.accounts[0]
         for account in (*ACCOUNTS, NOBODY):
             self.tester.add_account("0x" + account.hex())
-            self.web3.eth.send_transaction(
-                {
-                    "from": self.deployer,
-                    "to": address_hex(address_of(account)),
-                    "value": 10**20,
-                    "gas": 21_000,
-                }
-            )
+            gift: Any = {
+                "from": self.deployer,
+                "to": address_hex(address_of(account)),
+                "value": 10**20,
+                "gas": 21_000,
+            }
+            self.web3.eth.send_transaction(gift)
         self.tokens = [self.deploy_artifact("TestToken", "Token", "T", 6) for _ in QUANTA]
         self.vault = self.deploy_artifact("Vault", *self.terms())
         self.use(self.vault)

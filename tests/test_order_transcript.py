@@ -1,0 +1,158 @@
+"""The Fiat-Shamir transcript of a sealed order: everything said is in it, and any change moves a challenge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from commitments import order_statement
+from commitments.errors import VerificationError
+from commitments.order_proof import BLINDINGS
+from commitments.order_verify import verify
+from commitments.params import CHALLENGE_BITS, LABEL_ORDER_PROOF, POWERS_CHALLENGE_BITS
+from commitments.transcript import Transcript
+from tests.commitments_equations import challenges
+from tests.commitments_support import a_sample, published_key
+
+KEY = published_key()
+ORDER = a_sample(levels=9, auditors=2)  # three ciphertexts
+
+
+@dataclass
+class Tape:
+    """What went through a transcript, and what to change on the way: element, then XOR mask of a byte."""
+
+    absorbed: list[tuple[bytes, bytes]] = field(default_factory=list)
+    challenges: dict[bytes, int] = field(default_factory=dict)
+    sizes: dict[bytes, int] = field(default_factory=dict)
+    at_challenge: dict[bytes, int] = field(default_factory=dict)
+    protocols: list[bytes] = field(default_factory=list)
+    flip: int | None = None
+    where: int = 0
+    relabel: int | None = None
+    rename: bool = False
+
+
+def verify_taped(monkeypatch: pytest.MonkeyPatch, tape: Tape) -> None:
+    class Taped(Transcript):
+        __slots__ = ()
+
+        def __init__(self, protocol: bytes) -> None:
+            tape.protocols.append(protocol)
+            super().__init__(protocol + b"x" if tape.rename else protocol)
+
+        def absorb(self, label: bytes, data: bytes) -> None:
+            index = len(tape.absorbed)
+            tape.absorbed.append((label, data))
+            if index == tape.flip:
+                at = tape.where % len(data)
+                data = data[:at] + bytes([data[at] ^ 1 << tape.where % 8]) + data[at + 1 :]
+            super().absorb(label + b"x" if index == tape.relabel else label, data)
+
+        def challenge(self, label: bytes, bits: int) -> int:
+            value = super().challenge(label, bits)
+            tape.challenges[label], tape.sizes[label] = value, bits
+            tape.at_challenge[label] = len(tape.absorbed)
+            return value
+
+    with monkeypatch.context() as patched:
+        patched.setattr(order_statement, "Transcript", Taped)
+        verify(KEY, ORDER.claim)
+
+
+@pytest.fixture(scope="module")
+def honest() -> Tape:
+    tape = Tape()
+    with pytest.MonkeyPatch.context() as patched:
+        verify_taped(patched, tape)
+    return tape
+
+
+def test_what_is_absorbed_and_in_which_order(honest: Tape) -> None:
+    points = ["c_q", "c_h", "c_bits", "c_base", "c_quote", "c_m"]
+    handles = ["handle_q/0", "handle_m/0", "handle_q/1", "handle_m/1"]
+    ciphertexts = [f"ciphertext/{j}" for j in range(3)]
+    before_y = ["modulus", "statement", *points, *handles, *ciphertexts]
+    masks = [f"mask/{n}" for n in (*BLINDINGS, *handles)]
+    before_e = [*masks, "ct0", "ct1", *(f"mask/{c}" for c in ciphertexts)]
+    assert [label.decode() for label, _ in honest.absorbed] == [*before_y, *before_e]
+    assert honest.protocols == [LABEL_ORDER_PROOF]
+    assert honest.sizes == {b"y": POWERS_CHALLENGE_BITS, b"e": CHALLENGE_BITS}
+    assert honest.at_challenge == {b"y": len(before_y), b"e": len(before_y) + len(before_e)}
+
+
+def test_every_byte_sent_before_a_challenge_is_absorbed_before_it(honest: Tape) -> None:
+    said = [data for _, data in honest.absorbed]
+    first, last = honest.at_challenge[b"y"], honest.at_challenge[b"e"]
+    assert said[0] == KEY.encode()
+    assert b"".join(said[1:first]) == ORDER.statement.encode() + ORDER.sent.encode(KEY)
+    answers = len(ORDER.proof.slots) * 31 + (160 + 8 + 1) * 32 + len(ORDER.proof.randomness) * 67
+    assert b"".join(said[first:last]) == ORDER.proof.encode(KEY)[:-answers]
+
+
+def test_the_challenges_are_those_of_an_independent_transcript(honest: Tape) -> None:
+    assert (honest.challenges[b"y"], honest.challenges[b"e"]) == challenges(KEY, ORDER.claim)
+
+
+def elements() -> range:
+    count = 2 + len(ORDER.sent.elements(KEY)) + len(ORDER.proof.first_move(KEY))
+    return range(count)
+
+
+@pytest.mark.parametrize("index", elements())
+@pytest.mark.parametrize("where", [0, 20, -1])
+def test_flipping_a_bit_of_any_element_moves_the_challenges(
+    honest: Tape, monkeypatch: pytest.MonkeyPatch, index: int, where: int
+) -> None:
+    tape = Tape(flip=index, where=where)
+    with pytest.raises(VerificationError):
+        verify_taped(monkeypatch, tape)
+    assert tape.absorbed == honest.absorbed
+    assert (tape.challenges[b"y"] != honest.challenges[b"y"]) == (index < honest.at_challenge[b"y"])
+    assert tape.challenges[b"e"] != honest.challenges[b"e"]
+
+
+def test_every_byte_of_the_statement_moves_the_challenges(
+    honest: Tape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = set()
+    for where in range(len(ORDER.statement.encode())):
+        tape = Tape(flip=1, where=where)
+        with pytest.raises(VerificationError):
+            verify_taped(monkeypatch, tape)
+        seen.add(tape.challenges[b"y"])
+    assert len(seen) == len(ORDER.statement.encode())
+    assert honest.challenges[b"y"] not in seen
+
+
+@pytest.mark.parametrize("index", elements())
+def test_labels_count(monkeypatch: pytest.MonkeyPatch, index: int) -> None:
+    with pytest.raises(VerificationError):
+        verify_taped(monkeypatch, Tape(relabel=index))
+
+
+def test_the_protocol_name_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(VerificationError):
+        verify_taped(monkeypatch, Tape(rename=True))
+
+
+def test_the_statement_encodes_every_field() -> None:
+    statement = ORDER.statement
+    names = [name for name in type(statement).__slots__ if name != "leaf_commitment"]
+    encoded = {statement.encode()}
+    for name in names:
+        value = getattr(statement, name)
+        if isinstance(value, int):
+            other: object = value + 1
+        elif isinstance(value, bytes):
+            other = value[:-1] + b"\xff"
+        elif isinstance(value, tuple):
+            other = value[:1]
+        else:
+            other = value + value
+        changed = replace(statement, **{name: other})
+        encoded.add(changed.encode())
+        assert changed.encode_without_leaf() != statement.encode_without_leaf()
+    encoded.add(replace(statement, leaf_commitment=bytes(32)).encode())
+    assert len(encoded) == len(names) + 2
