@@ -47,6 +47,7 @@ _BYTES: Final = {
     "salt": 32,
     "key_id": 32,
     "policy_hash": 32,
+    "terms_hash": 32,
     "note_hash": 32,
     "fill_key": 32,
     "leaf_commitment": 32,
@@ -62,7 +63,8 @@ class Statement:
     p_0, tick: quote quanta per lot; lot: base quanta per lot; levels: T; pressure: L in ticks;
     valid_until: unix seconds, 0 for none; utc_day: days since 1970-01-01; key_id: of the committee's key;
     f_base, f_quote: the free-collateral commitments, with versions, that the proof is against;
-    note_hash: SHA-256 of the encrypted note; fill_key: X25519 key the account's totals are sealed to;
+    terms_hash: of all the market's terms, minima included; note_hash: SHA-256 of the encrypted note;
+    fill_key: X25519 key the account's totals are sealed to;
     leaf_commitment: HMAC of the rest of the statement under the note's key (`encode_without_leaf`).
     """
 
@@ -84,6 +86,7 @@ class Statement:
     salt: bytes
     key_id: bytes
     policy_hash: bytes
+    terms_hash: bytes
     auditor_keys: tuple[Point, ...]
     f_base: Point
     base_version: int

@@ -59,12 +59,9 @@ LABEL_PAILLIER_BASE: Final = b"darkpool/v1/paillier-base"
 LABEL_KEY_ID: Final = b"darkpool/v1/committee-key-id"
 LABEL_MASK: Final = b"darkpool/v1/prss-mask"
 LABEL_ORDER_PROOF: Final = b"darkpool/v1/sealed-order-proof"
-LABEL_STATEMENT: Final = b"darkpool/v1/sealed-order-statement"
+LABEL_TERMS: Final = b"darkpool/v1/market-terms"
 LABEL_ORDER_HASH: Final = b"darkpool/v1/sealed-order-hash"
-LABEL_AUDITOR_KEY: Final = b"darkpool/v1/auditor-key-possession"
 LABEL_BLINDINGS: Final = b"darkpool/v1/order-blindings"
-LABEL_BATCH: Final = b"darkpool/v1/batch-weights"
-LABEL_OPENING: Final = b"darkpool/v1/opening-id"
 
 
 @dataclass(frozen=True, slots=True)

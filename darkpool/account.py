@@ -32,7 +32,7 @@ class FreeCollateral:
         return FreeCollateral(self.current, self.version, list(self.since_decrease))
 
     def increase(self, by: Point) -> None:
-        """A deposit, a returned lock, or a lock returned less its debit: the committed value does not fall."""
+        """A deposit, a returned lock, or a lock returned less its debit: the value does not fall."""
         self.current += by
         self.since_decrease = [*self.since_decrease[-_MAX_REMEMBERED + 1 :], self.current.encode()]
 

@@ -54,6 +54,7 @@ def _check_terms(order: SealedOrder, terms: Terms) -> None:
         "lot": market.lot,
         "pressure": market.pressure_ticks,
         "policy_hash": terms.policy_hash,
+        "terms_hash": terms.hash,
         "auditor_keys": terms.auditor_keys,
     }
     for name, value in expected.items():

@@ -37,14 +37,23 @@ class SealedList:
     sealed_at: int
     orders: tuple[SealedOrder, ...] = field(repr=False)
     root: bytes
+    terms_hash: bytes
 
     def digest(self, domain: eip712.Domain) -> bytes:
         """What every member signs. It also names the list to the masks, so no two rounds share one."""
         return eip712.digest(
             domain,
             "SealedRound(bytes32 market,uint64 round,uint16 reference,uint64 sealedAt,uint32 orders,"
-            "bytes32 root)",
-            (self.market, self.round, self.reference, self.sealed_at, len(self.orders), self.root),
+            "bytes32 root,bytes32 terms)",
+            (
+                self.market,
+                self.round,
+                self.reference,
+                self.sealed_at,
+                len(self.orders),
+                self.root,
+                self.terms_hash,
+            ),
         )
 
     @property
@@ -256,12 +265,14 @@ class Book:
         if len(orders) < market.min_orders or len({o.account for o in orders}) < market.min_accounts:
             return None
         root = merkle.root(o.leaf for o in orders)
-        self._sealed = SealedList(market_round.id, market.id, market_round.reference, now, orders, root)
+        self._sealed = SealedList(
+            market_round.id, market.id, market_round.reference, now, orders, root, self.terms.hash
+        )
         self.round = market_round.advance(RoundState.SEALED)
         return self._sealed
 
     def finish(self, result: RoundResult) -> tuple[SealedOrder, ...]:
-        """End the sealed round: consume the orders of accounts that traded, roll the rest. Returns the consumed.
+        """End the sealed round: consume the orders of accounts that traded, and return them; roll the rest.
 
         The lock covers the debit, so both move F at once; the credit waits for the settlement to be final.
         """
@@ -277,7 +288,7 @@ class Book:
         return order.statement.time_in_force == TimeInForce.ROUND or order.account in self._halted
 
     def abort(self) -> tuple[SealedOrder, ...]:
-        """End the sealed round without a result: every order of it is released, never a shorter list re-run."""
+        """End the sealed round without a result: all its orders are released; no shorter list is run."""
         sealed = self._ended()
         self._release(sealed.orders)
         return sealed.orders
@@ -328,7 +339,7 @@ def cancel_digest(terms: Terms, account: Address, nonce: Nonce) -> bytes:
 
 
 def token_movements(terms: Terms, result: RoundResult) -> list[Movement]:
-    """The movements of a result: quote = -price * base net. Each token sums to zero; zero rows are left out."""
+    """The movements of a result: quote = -price * base net. Each token sums to zero; no row is zero."""
     if not result.crossed:
         return []
     market = terms.market

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import tempfile
 from collections import Counter
@@ -15,13 +14,12 @@ from rich.table import Table
 
 from commitments.params import PRODUCTION
 from darkpool.committee.messages import Message
-from darkpool.committee.seat import ceremony
-from darkpool.committee.transport import Kind
+from darkpool.committee.transport import NUMBER_BYTES, Kind
 from darkpool.market import Side
 from darkpool.orderfile import OrderRow, TickSize, write_orders
 from darkpool.progress import Progress
 from darkpool.report import as_tables, price_of
-from darkpool.run import MEMBERS, THRESHOLD, Options, Run, RunReport, plan
+from darkpool.run import Options, RunReport, run_file
 from darkpool.types import Lots, address_hex
 
 _SEED: Final = 2026
@@ -42,7 +40,7 @@ class OperatorView:
     def __call__(self, direction: str, kind: int, body: bytes) -> None:
         """The tap."""
         if kind in (Kind.REQUEST, Kind.REPLY):
-            label = f"{Message.decode(body).op} {direction.split()[0]}"
+            label = f"{Message.decode(body[NUMBER_BYTES:]).op} {direction.split()[0]}"
             self.frames[label] += 1
             self.octets[label] += len(body)
 
@@ -68,10 +66,7 @@ def demonstrate(progress: Progress) -> RenderableType:
     with tempfile.TemporaryDirectory(prefix="darkpool-demo-") as folder:
         path = Path(folder) / "orders.csv"
         write_orders(path, flow(tick), tick)
-        prepared = plan(path, options)
-        seats = ceremony(PRODUCTION, MEMBERS, THRESHOLD, lambda tested: progress("key ceremony", tested, None))
-        run = Run(prepared, options, seats, progress)
-        report = asyncio.run(run.execute(Path(folder) / "venue", tap=seen))
+        report = run_file(path, options, progress, seen)
     return Group(as_tables(report), "", _views(report), "", _traffic(report, seen))
 
 

@@ -13,13 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from commitments.errors import CommitmentsError
 from commitments.paillier import Ciphertext
 from darkpool.account import Ledger
 from darkpool.book import NO_CROSS, Book, RoundResult, SealedList
 from darkpool.chain import Chain, Receipt
 from darkpool.committee.coordinator import Coordinator, SignedResult
-from darkpool.errors import ChainError, OrderRefused, PeerFault, RoundAborted, SettlementRefused
+from darkpool.errors import ChainError, ConfigError, OrderRefused, PeerFault, RoundAborted, SettlementRefused
 from darkpool.market import Round, RoundState
 from darkpool.matcher import Matcher
 from darkpool.netting import settlement_of
@@ -59,19 +58,30 @@ class RoundReport:
 
 
 class Venue:
-    """One market, its book, its committee and its chain, as the operator runs them."""
+    """One market, its book, its committee and its chain, as the operator runs them.
+
+    It fails closed: once operator and members may hold different books it opens no further round, and says why
+    in `halted`; one settlement at a time may be pending.
+    """
 
     def __init__(self, terms: Terms, chain: Chain, committee: Coordinator, operator_key: PrivateKey) -> None:
         self.terms: Final = terms
         self.chain: Final = chain
         self.committee: Final = committee
         self.book: Final = Book(terms, Ledger())
+        self.halted = ""
         self._operator_key = operator_key
         self._next_block = 0
         self._rounds = 0
+        self._pending: RoundReport | None = None
 
     async def start(self) -> None:
-        """Tell the committee of the market, and take in what the chain already holds."""
+        """Tell the committee of the market, and take in the deposits the chain already holds.
+
+        Raises ConfigError for a vault with a past, which this process could not rebuild.
+        """
+        if self.chain.next_id() != 1 or self.chain.withdrawals() or self.chain.cancellations():
+            raise ConfigError("vault: it has settled or paid out before", "deploy a new one")
         await self.committee.open_market(self.terms)
         await self.follow_chain()
 
@@ -92,7 +102,14 @@ class Venue:
             await self.committee.chain_event("halt", account, tokens[0], 0)
 
     async def open(self, reference: Tick) -> Round:
-        """1. Open the next round around a reference level, which is fixed from here on."""
+        """1. Open the next round around a reference level, which is fixed from here on.
+
+        Raises OrderRefused while the venue is halted or the settlement before is pending.
+        """
+        if self._pending is not None and (await self.resolve()).round.state is RoundState.SUBMITTED:
+            raise OrderRefused(f"round {self._pending.round.id}: its settlement is pending", "wait for its end")
+        if self.halted:
+            raise OrderRefused(f"venue: halted: {self.halted}", "start a new committee")
         self._rounds += 1
         market_round = Round(RoundId(self._rounds), self.terms.market, reference)
         self.book.open_round(market_round)
@@ -105,11 +122,15 @@ class Venue:
 
     async def forward(self, accepted: Sequence[SealedOrder], now: int) -> None:
         """Pass accepted orders on to every member, who verify for themselves. Raises PeerFault if one refuses."""
-        if accepted:
-            await self.committee.submit(self.terms, [order.raw for order in accepted], now)
+        try:
+            if accepted:
+                await self.committee.submit(self.terms, [order.raw for order in accepted], now)
+        except PeerFault as error:
+            self.halted = str(error)
+            raise
 
     async def close(self) -> RoundReport:
-        """3. Seal the open round and bring it to its end: settled, no_cross, void or aborted.
+        """3. Seal the open round and bring it to its end: settled, no_cross, aborted; or submitted, if pending.
 
         If the market's minima are not met it stays open. Raises OrderRefused if none is open.
         """
@@ -128,13 +149,18 @@ class Venue:
             settlement, signatures = self._signed_settlement(sealed, signed, number, epoch)
         except (RoundAborted, PeerFault, SettlementRefused) as error:
             return await self._abort(market_round, sealed, error)
-        consumed = self.book.finish(signed.result)
-        await self.committee.finish(self.terms, "result")
         state = RoundState.CLEARED if signed.result.crossed else RoundState.NO_CROSS
         report = RoundReport(
-            market_round.advance(state), sealed, signed.result, signed.boxes, consumed=consumed, curves=curves, timings=timings
+            market_round.advance(state), sealed, signed.result, signed.boxes, curves=curves, timings=timings
         )
-        return report if settlement is None else await self._settle(report, settlement, signatures)
+        if settlement is not None:
+            report = self._submit(replace(report, settlement=settlement), signatures)
+        report = replace(report, consumed=self.book.finish(signed.result))
+        await self.committee.finish(self.terms, "result")
+        if settlement is None:
+            return report
+        self._pending = report
+        return await self._ended(report, RoundState.SETTLED) if report.receipt is not None else report
 
     def _curves(self, sealed: SealedList) -> tuple[tuple[Ciphertext, ...], float]:
         started = time.perf_counter()
@@ -144,7 +170,7 @@ class Venue:
     def _signed_settlement(
         self, sealed: SealedList, signed: SignedResult, number: int, epoch: int
     ) -> tuple[Settlement | None, tuple[Signature, ...]]:
-        """4. The settlement recomputed from the public result, with a quorum's signatures as the vault checks them."""
+        """4. The settlement recomputed from the public result, with signatures the vault will accept."""
         result = signed.result
         if not result.crossed:
             return None, ()
@@ -155,33 +181,52 @@ class Venue:
         check_signatures(settlement, domain, signatures, self.chain.members(), self.chain.quorum())
         return settlement, signatures
 
-    async def _settle(
-        self, report: RoundReport, settlement: Settlement, signatures: Sequence[Signature]
-    ) -> RoundReport:
-        """5. Submit; what the chain refuses is void: fills are busted, debits come back."""
+    def _submit(self, report: RoundReport, signatures: Sequence[Signature]) -> RoundReport:
+        """5. Submit. Without a receipt the settlement is pending, not void: it may land until its window ends."""
         market_round = report.round.advance(RoundState.SIGNED).advance(RoundState.SUBMITTED)
         started = time.perf_counter()
         receipt, reason = None, ""
         try:
-            receipt = self.chain.settle(settlement, signatures, self._operator_key)
+            if report.settlement is not None:
+                receipt = self.chain.settle(report.settlement, signatures, self._operator_key)
         except ChainError as error:
             reason = str(error)
-        market_round = market_round.advance(RoundState.SETTLED if receipt else RoundState.VOID)
-        (self.book.settled if receipt else self.book.void)(market_round.id)
-        await self.committee.settled(self.terms, market_round, final=receipt is not None)
         timings = replace(report.timings, settle=time.perf_counter() - started)
-        return replace(
-            report, round=market_round, settlement=settlement, receipt=receipt, reason=reason, timings=timings
-        )
+        return replace(report, round=market_round, receipt=receipt, reason=reason, timings=timings)
+
+    async def resolve(self) -> RoundReport:
+        """6. What became of the pending settlement: settled if the chain has it, void once it no longer can.
+
+        Raises OrderRefused if none is pending.
+        """
+        report = self._pending
+        if report is None or report.settlement is None:
+            raise OrderRefused("settlement: none is pending")
+        number, root, transcript = report.settlement.id, report.settlement.root, report.settlement.transcript
+        if any((s.id, s.root, s.transcript) == (number, root, transcript) for s in self.chain.settlements()):
+            return await self._ended(report, RoundState.SETTLED)
+        ends = report.settlement.sealed_at + self.terms.settle_window
+        if self.chain.now() > ends and time.time() > ends:
+            return await self._ended(report, RoundState.VOID)
+        return report
+
+    async def _ended(self, report: RoundReport, state: RoundState) -> RoundReport:
+        """7. Credits count, or debits come back: here and at every member."""
+        self._pending = None
+        final = state is RoundState.SETTLED
+        (self.book.settled if final else self.book.void)(report.round.id)
+        await self.committee.settled(self.terms, report.round, final=final)
+        return replace(report, round=report.round.advance(state))
 
     async def _abort(self, market_round: Round, sealed: SealedList, error: Exception) -> RoundReport:
         """Every order of the list is released; it is never cleared again with one order less."""
+        reason = str(error)
         released = self.book.abort()
         try:
             await self.committee.finish(self.terms, "abort")
-        except (PeerFault, CommitmentsError) as second:
-            error = PeerFault(f"{error}; then {second}")
+        except PeerFault as second:
+            # A member is gone, or has signed a settlement that may still be submitted.
+            self.halted = reason = f"{reason}; {second}"
         if market_round.state is RoundState.SEALED:
             market_round = market_round.advance(RoundState.CLEARING)
-        market_round = market_round.advance(RoundState.ABORTED)
-        return RoundReport(market_round, sealed, released=released, reason=str(error))
+        return RoundReport(market_round.advance(RoundState.ABORTED), sealed, released=released, reason=reason)

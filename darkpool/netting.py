@@ -115,7 +115,12 @@ def open_totals(
     members: int,
     threshold: int,
 ) -> Totals:
-    """The totals behind the members' boxes. Raises PeerFault if any box is bad or the shares disagree."""
+    """The totals behind the boxes of at least 2t+1 members, so that t false shares cannot go unseen.
+
+    Raises PeerFault if there are too few, any box is bad, or the shares disagree.
+    """
+    if len(boxes) < 2 * threshold + 1:
+        raise PeerFault(f"sealed totals: {len(boxes)}/{2 * threshold + 1} boxes", peer="committee")
     bought, sold = {}, {}
     for index, box in boxes.items():
         try:

@@ -1,16 +1,11 @@
-"""A trader's order and what becomes of it: sealed, proven, noted and signed.
+"""A trader's order, in the clear and as everybody sees it; making the one from the other is draft.py's.
 
-    Order (secret) + Terms (public) + the account's keys and free collateral -> SealedOrder (public bytes)
-
-Every blinding and every s_j is HKDF of the seed and public data, so openings can be recovered from the seed;
-a fresh public salt per attempt keeps two attempts from sharing one (protocol, section 4). Proof masks are
-fresh randomness of the operating system.
+Order (secret)  ->  SealedOrder (public bytes): statement, commitments, proof, note, signature
 """
 
 from __future__ import annotations
 
-import secrets
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
 from hashlib import sha256
@@ -20,24 +15,23 @@ from commitments import sealing
 from commitments.encoding import Reader, Writer
 from commitments.errors import DecodeError, VerificationError
 from commitments.group import Point
-from commitments.order_proof import Proof, Witness, prove, seal
+from commitments.order_proof import Proof
 from commitments.order_statement import Commitments, Statement
 from commitments.order_verify import Claim
 from commitments.paillier import Packing, PublicKey
-from commitments.params import GROUP_ORDER, LABEL_BLINDINGS, LABEL_ORDER_HASH, RANDOMNESS_BITS
-from commitments.pedersen import Opening
+from commitments.params import (
+    LABEL_ORDER_HASH,
+    LABEL_TERMS,
+    MAX_AUDITOR_KEYS,
+)
 from darkpool import eip712
-from darkpool.errors import OrderRefused
+from darkpool.errors import ConfigError, OrderRefused
 from darkpool.market import Market, Side
-from darkpool.types import Address, Lots, Nonce, PrivateKey, RoundId, Tick
+from darkpool.types import Address, Lots, Nonce, Tick
 
 MAX_ORDER_BYTES: Final = 1 << 18
 MAX_REFERENCE_BYTES: Final = 64
-_NOTE_LABEL: Final = b"darkpool/v1/note-associated"
-_FILL_LABEL: Final = b"darkpool/v1/fill-key"
-_BLINDING_COUNT: Final = 6
-_WIDE: Final = 48  # bytes reduced modulo the group order: 129 bits of slack
-_SECONDS_PER_DAY: Final = 86_400
+BLINDING_COUNT: Final = 6
 
 
 class TimeInForce(IntEnum):
@@ -52,8 +46,8 @@ class TimeInForce(IntEnum):
 class Terms:
     """What every order of a market must name: the public frame of a statement.
 
-    policy_hash: the policy in force; tokens: the vault's list; auditor_keys: keys it demands handles for,
-    ascending by encoding.
+    policy_hash: the policy in force; tokens and settle_window (seconds): the vault's; auditor_keys: keys it
+    demands handles for, ascending by encoding. Raises ConfigError.
     """
 
     chain_id: int
@@ -63,7 +57,46 @@ class Terms:
     key: PublicKey
     policy_hash: bytes
     tokens: tuple[Address, ...]
+    settle_window: int
     auditor_keys: tuple[Point, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 < self.chain_id < 1 << 64:
+            raise ConfigError(f"chain id: {self.chain_id} is not from 1 to 2^64 - 1")
+        if not 0 < self.settle_window < 1 << 64:
+            raise ConfigError(f"settle window: {self.settle_window} is not from 1 to 2^64 - 1 seconds")
+        for name, data, width in (
+            ("contract", self.contract, 20),
+            ("venue", self.venue, 32),
+            ("policy hash", self.policy_hash, 32),
+        ):
+            if len(data) != width:
+                raise ConfigError(f"{name}: {len(data)} bytes, not {width}")
+        if not {self.market.base, self.market.quote} <= set(self.tokens):
+            raise ConfigError(f"tokens: the vault lacks one of market {self.market.name}")
+        keys = [key.encode() for key in self.auditor_keys]
+        if len(keys) > MAX_AUDITOR_KEYS or keys != sorted(set(keys)):
+            raise ConfigError(f"auditor keys: not at most {MAX_AUDITOR_KEYS} in ascending order, each once")
+
+    @property
+    def hash(self) -> bytes:
+        """32 bytes over every term. In statements and sealed roots, so all parties mean the same market."""
+        market, grid = self.market, self.market.grid
+        writer = (
+            Writer().var(LABEL_TERMS).uint(self.chain_id, 8).fixed(self.contract, 20).fixed(self.venue, 32)
+        )
+        writer.fixed(market.id, 32).var(market.name.encode()).fixed(market.base, 20).fixed(market.quote, 20)
+        for number in (market.lot, grid.p_0, grid.tick, grid.levels, market.pressure_ticks):
+            writer.uint(number, 8)
+        minima = (market.min_volume, market.min_accounts, market.min_orders)
+        for number in (*minima, self.settle_window, len(self.tokens)):
+            writer.uint(number, 8)
+        for token in self.tokens:
+            writer.fixed(token, 20)
+        writer.fixed(self.key.key_id, 32).fixed(self.policy_hash, 32)
+        for key in self.auditor_keys:
+            writer.fixed(key.encode(), 48)
+        return sha256(bytes(writer)).digest()
 
     @property
     def packing(self) -> Packing:
@@ -172,7 +205,7 @@ class SealedOrder:
         """Raises OrderRefused unless the account itself signed."""
         try:
             eip712.check_signer(
-                _signing_digest(domain, self.statement, self.hash), self.signature, self.account
+                signing_digest(domain, self.statement, self.hash), self.signature, self.account
             )
         except VerificationError as error:
             raise OrderRefused(
@@ -199,157 +232,13 @@ class SealedOrder:
         return SealedOrder(raw, Claim(statement, sent, proof), note, signature)
 
 
-NOTE_BYTES: Final = 72 + 32 * _BLINDING_COUNT + sealing.NOTE_OVERHEAD
+NOTE_BYTES: Final = 72 + 32 * BLINDING_COUNT + sealing.NOTE_OVERHEAD
 
 
-def _signing_digest(domain: eip712.Domain, statement: Statement, order_hash: bytes) -> bytes:
+def signing_digest(domain: eip712.Domain, statement: Statement, order_hash: bytes) -> bytes:
+    """What the account signs."""
     return eip712.digest(
         domain,
         "SealedOrder(address account,uint64 nonce,bytes32 market,bytes32 order)",
         (statement.account, statement.nonce, statement.market, order_hash),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Collateral:
-    """The trader's side of an F: its opening and the version a proof names."""
-
-    opening: Opening = field(repr=False)
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """An order ready to be proven: cheap to make, so that a client can pipeline; `finish` is heavy."""
-
-    statement: Statement
-    witness: Witness = field(repr=False)
-    note: bytes = field(repr=False)
-
-    @property
-    def locked(self) -> tuple[Opening, Opening]:
-        """Openings of C_base and C_quote: what acceptance takes from F."""
-        base, quote = self.witness.locks(self.statement)
-        return Opening(base, self.witness.blindings[3]), Opening(quote, self.witness.blindings[4])
-
-    def finish(self, key: PublicKey, chain_id: int, contract: bytes, private_key: PrivateKey) -> SealedOrder:
-        """Seal, prove, sign. About 25 ms at 3072 bits."""
-        sent = seal(key, self.statement, self.witness)
-        claim = Claim(self.statement, sent, prove(key, self.statement, sent, self.witness))
-        body = self.statement.encode() + sent.encode(key) + claim.proof.encode(key)
-        body = bytes(Writer().fixed(body, len(body)).var(self.note))
-        order_hash = sha256(LABEL_ORDER_HASH + body).digest()
-        domain = eip712.Domain(chain_id, Address(contract))
-        signature = eip712.sign_digest(_signing_digest(domain, self.statement, order_hash), private_key)
-        return SealedOrder(body + signature, claim, self.note, signature)
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """When an order joins and how long it stands; times in unix seconds."""
-
-    first_round: RoundId
-    now: int
-    time_in_force: TimeInForce = TimeInForce.GOOD_TILL_CANCELLED
-    valid_until: int = 0
-
-
-def draft(
-    terms: Terms,
-    account: Address,
-    seed: bytes,
-    nonce: Nonce,
-    order: Order,
-    standing: Standing,
-    base: Collateral,
-    quote: Collateral,
-) -> Draft:
-    """Statement, witness and encrypted note of an order. The salt is fresh: every call is a new attempt."""
-    market, salt = terms.market, secrets.token_bytes(32)
-    day = standing.now // _SECONDS_PER_DAY
-    versions = (base.version, quote.version)
-    blindings, randomness = derive_secrets(terms, account, seed, nonce, salt, versions, order)
-    leaf = leaf_node(terms, account, seed, nonce, day)
-    plaintext = order.encode() + b"".join(r.to_bytes(32, "big") for r in blindings)
-    note = sealing.seal(sealing.note_key(leaf), plaintext, note_context(terms, account, nonce, salt))
-    statement = Statement(
-        chain_id=terms.chain_id,
-        contract=terms.contract,
-        venue=terms.venue,
-        market=market.id,
-        p_0=market.grid.p_0,
-        tick=market.grid.tick,
-        levels=market.grid.levels,
-        lot=market.lot,
-        pressure=market.pressure_ticks,
-        first_round=standing.first_round,
-        time_in_force=standing.time_in_force,
-        valid_until=standing.valid_until,
-        utc_day=day,
-        account=account,
-        nonce=nonce,
-        salt=salt,
-        key_id=terms.key.key_id,
-        policy_hash=terms.policy_hash,
-        auditor_keys=terms.auditor_keys,
-        f_base=base.opening.commitment(),
-        base_version=base.version,
-        f_quote=quote.opening.commitment(),
-        quote_version=quote.version,
-        note_hash=sha256(note).digest(),
-        fill_key=fill_key(terms, account, seed).public,
-        leaf_commitment=bytes(32),
-    )
-    commitment = sealing.hmac_commit(leaf.secret, statement.encode_without_leaf())
-    witness = Witness(order.slot, order.quantity, base.opening, quote.opening, blindings, randomness)
-    return Draft(replace(statement, leaf_commitment=commitment), witness, note)
-
-
-def derive_secrets(
-    terms: Terms,
-    account: Address,
-    seed: bytes,
-    nonce: Nonce,
-    salt: bytes,
-    versions: tuple[int, int],
-    order: Order,
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """(six blindings, K ciphertext exponents) of one attempt: HKDF over seed, order and public data."""
-    info = Writer().var(LABEL_BLINDINGS).uint(terms.chain_id, 8).fixed(terms.contract, 20)
-    info.fixed(terms.market.id, 32).fixed(account, 20).uint(nonce, 8).fixed(terms.key.key_id, 32)
-    info.uint(versions[0], 8).uint(versions[1], 8).fixed(sha256(order.encode()).digest(), 32)
-    width = RANDOMNESS_BITS // 8
-    length = _BLINDING_COUNT * _WIDE + terms.packing.ciphertexts * width
-    stream = Reader(sealing.hkdf(seed, salt, bytes(info), length))
-    blindings = tuple(stream.uint("blinding", _WIDE) % GROUP_ORDER for _ in range(_BLINDING_COUNT))
-    return blindings, tuple(stream.uint("randomness", width) for _ in range(terms.packing.ciphertexts))
-
-
-def leaf_node(terms: Terms, account: Address, seed: bytes, nonce: Nonce, day: int) -> sealing.NodeKey:
-    """The order's key in the view-key tree: account -> market -> session day -> order."""
-    node = sealing.view_account(seed, terms.chain_id, terms.contract, account)
-    return sealing.view_order(sealing.view_day(sealing.view_market(node, terms.market.id), day), nonce)
-
-
-def note_context(terms: Terms, account: Address, nonce: Nonce, salt: bytes) -> bytes:
-    """What a note is bound to besides its key."""
-    head = Writer().var(_NOTE_LABEL).uint(terms.chain_id, 8).fixed(terms.contract, 20)
-    return bytes(head.fixed(terms.market.id, 32).fixed(account, 20).uint(nonce, 8).fixed(salt, 32))
-
-
-def open_note(
-    terms: Terms, leaf: sealing.NodeKey, account: Address, nonce: Nonce, salt: bytes, note: bytes
-) -> tuple[Order, tuple[int, ...]]:
-    """Order and blindings of a note. Raises VerificationError if the key is not the note's, DecodeError."""
-    plaintext = sealing.open_(sealing.note_key(leaf), note, note_context(terms, account, nonce, salt))
-    reader = Reader(plaintext)
-    order = Order.read(reader)
-    blindings = tuple(reader.uint("note.blinding", 32, GROUP_ORDER - 1) for _ in range(_BLINDING_COUNT))
-    reader.end("note")
-    return order, blindings
-
-
-def fill_key(terms: Terms, account: Address, seed: bytes) -> sealing.BoxKey:
-    """The key to which members seal the account's bought and sold totals."""
-    context = bytes(Writer().uint(terms.chain_id, 8).fixed(terms.contract, 20).fixed(account, 20))
-    return sealing.BoxKey.derive(sealing.derive_path(seed, (_FILL_LABEL, context)).secret)

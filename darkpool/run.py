@@ -24,12 +24,13 @@ from darkpool.auction import PlainBook, PlainOrder, PlainRound
 from darkpool.chain import Chain, Token, VaultTerms
 from darkpool.committee.coordinator import Coordinator
 from darkpool.committee.messages import Message
-from darkpool.committee.seat import Seat, ceremony
+from darkpool.committee.seat import ceremony
 from darkpool.committee.transport import Tap
+from darkpool.draft import Draft, Standing
 from darkpool.engine import RoundReport, Venue
 from darkpool.errors import ConfigError, DarkpoolError, OrderRefused, RoundAborted
 from darkpool.market import Grid, Market, RoundState, Side
-from darkpool.order import Draft, Order, Standing, Terms
+from darkpool.order import Order, Terms
 from darkpool.orderfile import OUTSIDE, OrderRow, TickSize, place, read_orders
 from darkpool.progress import Progress, silent
 from darkpool.types import Address, Lots, Nonce, PrivateKey, Quanta, RoundId, Tick, TokenIndex
@@ -57,6 +58,15 @@ class Options:
     pressure_ticks: int = 0
     per_round: int | None = None
     renew: bool = False
+    min_volume: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The new orders of one round, each with its level, and the round's reference level."""
+
+    reference: Tick
+    rows: tuple[tuple[OrderRow, Tick], ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +75,13 @@ class Plan:
 
     tick: TickSize
     grid: Grid
-    reference: Tick
-    batches: tuple[tuple[tuple[OrderRow, Tick], ...], ...] = field(repr=False)
+    batches: tuple[Batch, ...]
     outside: tuple[OrderRow, ...] = field(repr=False)
 
     @property
     def rows(self) -> list[tuple[OrderRow, Tick]]:
         """All orders that will be sealed, in file order."""
-        return [row for batch in self.batches for row in batch]
+        return [row for batch in self.batches for row in batch.rows]
 
     def deposits(self) -> dict[str, tuple[Quanta, Quanta]]:
         """(base, quote) quanta that cover every account's locks. Raises ConfigError beyond the vault's cap."""
@@ -110,8 +119,10 @@ def plan(path: Path, options: Options) -> Plan:
     placed = [(row, level) for row in rows if (level := place(row, grid)) is not OUTSIDE]
     outside = tuple(row for row in rows if place(row, grid) is OUTSIDE)
     size = options.per_round or max(len(placed), 1)
-    batches = tuple(tuple(placed[i : i + size]) for i in range(0, max(len(placed), 1), size))
-    return Plan(tick, grid, grid.level(Quanta(reference)), batches, outside)
+    level_of_reference = grid.level(Quanta(reference))
+    starts = range(0, max(len(placed), 1), size)
+    batches = tuple(Batch(level_of_reference, tuple(placed[i : i + size])) for i in starts)
+    return Plan(tick, grid, batches, outside)
 
 
 @dataclass(slots=True)
@@ -152,35 +163,39 @@ class RunReport:
 class Run:
     """One run: the venue, its desks, and the plain book beside them."""
 
-    def __init__(self, prepared: Plan, options: Options, seats: Sequence[Seat], progress: Progress) -> None:
-        self.plan, self._options, self._seats, self._progress = prepared, options, seats, progress
-        self._plain = PlainBook(options.levels, options.pressure_ticks)
+    def __init__(self, prepared: Plan, options: Options, progress: Progress = silent) -> None:
+        self.plan, self._options, self._progress = prepared, options, progress
+        self._plain = PlainBook(options.levels, options.pressure_ticks, Lots(options.min_volume))
         self._desks: dict[str, Desk] = {}
         self.report: RunReport
 
-    async def execute(self, home: Path, modules: Sequence[str] | None = None, tap: Tap | None = None) -> RunReport:
+    async def execute(self, committee: Coordinator) -> RunReport:
         """Everything from deposits to the final check. Raises RoundAborted, PeerFault, CheckFailed, ChainError."""
         operator = _fresh_key()
         chain = Chain.embedded()
-        async with Coordinator(self._seats, home, modules, tap) as committee:
-            terms = self._deploy(chain, committee, operator)
-            venue = Venue(terms, chain, committee, operator)
-            self._open_desks(terms, committee, chain, operator)
-            names = {d.wallet.address: d.name for d in self._desks.values()}
-            self.report = RunReport(self.plan, terms, self._options.profile, names)
-            await venue.start()
-            renewals: list[tuple[Desk, Order]] = []
-            for number, batch in enumerate(self.plan.batches, 1):
-                market_round = await venue.open(self.plan.reference)
-                orders = [(self._desks[r.account], Order(r.side, level, r.quantity, r.order_id)) for r, level in batch]
-                await self._submit(venue, market_round.id, [*renewals, *orders])
-                self._progress("clear", number - 1, len(self.plan.batches))
-                outcome, remainders = self._fills(await venue.close())
-                self._progress("clear", number, len(self.plan.batches))
-                renewals = remainders if self._options.renew else []
-                self._check_round(outcome, chain)
-                self.report.rounds.append(outcome)
-            self.report.members = await committee.status()
+        terms = self._deploy(chain, committee, operator)
+        venue = Venue(terms, chain, committee, operator)
+        self._open_desks(terms, committee, chain, operator)
+        names = {d.wallet.address: d.name for d in self._desks.values()}
+        self.report = RunReport(self.plan, terms, self._options.profile, names)
+        await venue.start()
+        renewals: list[tuple[Desk, Order]] = []
+        for number, batch in enumerate(self.plan.batches, 1):
+            market_round = await venue.open(batch.reference)
+            orders = [
+                (self._desks[row.account], Order(row.side, level, row.quantity, row.order_id))
+                for row, level in batch.rows
+            ]
+            for desk, order in orders:  # renewals are in the plain book since the round they come from
+                self._plain.add(order.reference, PlainOrder(desk.name, order.side, order.level, order.quantity))
+            await self._submit(venue, market_round.id, [*renewals, *orders])
+            self._progress("clear", number - 1, len(self.plan.batches))
+            outcome, remainders = self._fills(await venue.close())
+            self._progress("clear", number, len(self.plan.batches))
+            renewals = remainders if self._options.renew else []
+            self._check_round(outcome, chain)
+            self.report.rounds.append(outcome)
+        self.report.members = await committee.status()
         return self.report
 
     # --- setting up ---------------------------------------------------------------------------------
@@ -201,6 +216,7 @@ class Run:
             lot=Quanta(1),
             grid=self.plan.grid,
             pressure_ticks=self._options.pressure_ticks,
+            min_volume=Lots(self._options.min_volume),
         )
         return Terms(
             chain_id=chain.chain_id,
@@ -210,6 +226,7 @@ class Run:
             key=committee.committee.key,
             policy_hash=bytes(32),
             tokens=tuple(tokens),
+            settle_window=chain.settle_window(),
         )
 
     def _open_desks(self, terms: Terms, committee: Coordinator, chain: Chain, operator: PrivateKey) -> None:
@@ -254,8 +271,6 @@ class Run:
             if verifying is not None:
                 await verifying
             verifying = asyncio.create_task(venue.forward(accepted, now))
-            for desk, order in batch:
-                self._plain.add(order.reference, PlainOrder(desk.name, order.side, order.level, order.quantity))
             self.report.sealed += len(batch)
             self._progress("seal, prove, verify", min(start + _BATCH, len(orders)), len(orders))
         if verifying is not None:
@@ -265,8 +280,8 @@ class Run:
         """Every trader opens its own totals; the rest got nothing. Also what is left of consumed orders."""
         if report.round.state is RoundState.ABORTED:
             raise RoundAborted(f"round {report.round.id}: {report.reason}", "every order was released")
-        if report.round.state is RoundState.VOID:
-            raise RoundAborted(f"round {report.round.id} is void: {report.reason}", "its fills are busted")
+        if report.round.state is RoundState.SUBMITTED:
+            raise RoundAborted(f"round {report.round.id} was not settled: {report.reason}", "look at the chain")
         if report.sealed is None:
             return RoundOutcome(report, 0, 0, ()), []
         digest = report.sealed.digest(self.report.terms.domain)
@@ -293,7 +308,7 @@ class Run:
 
     def _check_round(self, outcome: RoundOutcome, chain: Chain) -> None:
         """Compare with the auction in the clear, then with the chain. Raises CheckFailed."""
-        plain = self._plain.clear(self.plan.reference)
+        plain = self._plain.clear(outcome.report.round.reference)
         result, number = outcome.report.result, outcome.report.round.id
         expected = plain.outcome
         _same(number, "crossing", result.crossed, expected is not None)
@@ -339,10 +354,15 @@ def _fresh_key() -> PrivateKey:
     return PrivateKey((1 + secrets.randbelow(2**255)).to_bytes(32, "big"))
 
 
-def run_file(path: Path, options: Options, progress: Progress = silent) -> RunReport:
-    """Run a file from beginning to end in a temporary data folder."""
+def run_file(path: Path, options: Options, progress: Progress = silent, tap: Tap | None = None) -> RunReport:
+    """Run a file from beginning to end, with a committee of its own, in a temporary data folder."""
     prepared = plan(path, options)
     prepared.deposits()
     seats = ceremony(options.profile, MEMBERS, THRESHOLD, lambda tested: progress("key ceremony", tested, None))
+
+    async def with_committee(home: Path) -> RunReport:
+        async with Coordinator(seats, home, tap=tap) as committee:
+            return await Run(prepared, options, progress).execute(committee)
+
     with tempfile.TemporaryDirectory(prefix="darkpool-") as folder:
-        return asyncio.run(Run(prepared, options, seats, progress).execute(Path(folder)))
+        return asyncio.run(with_committee(Path(folder)))

@@ -7,16 +7,17 @@ committee used. It never signs two contents for one nonce.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from commitments.pedersen import Opening
 from commitments.threshold import Committee
 from darkpool import eip712
 from darkpool.book import RoundResult
+from darkpool.draft import Collateral, Draft, Standing, draft, fill_key
 from darkpool.market import Side
 from darkpool.netting import Totals, open_totals
-from darkpool.order import Collateral, Draft, Order, Standing, Terms, draft, fill_key
+from darkpool.order import Order, Terms
 from darkpool.types import Address, Lots, Nonce, PrivateKey, Quanta, RoundId
 
 
@@ -98,20 +99,39 @@ class Wallet:
             for token, lock in zip(self._tokens, live.sealed.locked, strict=True):
                 self._raise(token, lock)
 
-    def cleared(
-        self, round_id: RoundId, seal_digest: bytes, result: RoundResult, boxes: Mapping[int, bytes]
-    ) -> list[Fill]:
-        """A round in which we traded: our fills, from the members' boxes; all our orders are consumed.
+    def refused(self, nonces: Iterable[Nonce]) -> None:
+        """Pipelined orders that the venue did not take after all: F and its versions are as before them."""
+        for nonce in nonces:
+            live = self._live.pop(nonce)
+            for token, lock in zip(self._tokens, live.sealed.locked, strict=True):
+                free = self._free[token]
+                self._free[token] = Collateral(free.opening + lock, free.version - 1)
 
-        Raises PeerFault if the boxes do not agree with each other, the public net or our own orders.
+    def restarted(self, token: Address, value: Quanta) -> None:
+        """F starts again from the public value, as `Ledger.restart` has it; no order of ours may be live."""
+        self._free[token] = Collateral(Opening(value, 0), self._free[token].version + 1)
+
+    def cleared(
+        self,
+        round_id: RoundId,
+        seal_digest: bytes,
+        result: RoundResult,
+        boxes: Mapping[int, bytes],
+        nonces: Collection[Nonce] | None = None,
+    ) -> list[Fill]:
+        """A round in which we traded: our fills, from the members' boxes; our orders in it are consumed.
+
+        `nonces` are those of ours in the sealed list; all live ones, if none was sent since. Raises PeerFault
+        if the boxes do not agree with each other, the public net or our own orders.
         """
         totals = open_totals(self._fill_key, boxes, seal_digest, self.address, self._members, self._threshold)
         totals.check_net(result.nets[self.address])
-        fills = assign([live.order for live in self._live.values()], result, totals)
+        mine = [live for nonce, live in self._live.items() if nonces is None or nonce in nonces]
+        fills = assign([live.order for live in mine], result, totals)
         movements = {self.terms.market.base: result.nets[self.address] * self.terms.market.lot}
         price = self.terms.market.grid.price(result.price)
         movements[self.terms.market.quote] = -result.nets[self.address] * price
-        self.released(list(self._live))
+        self.released([live.nonce for live in mine])
         for token, amount in movements.items():
             if amount < 0:
                 self._raise(token, Opening(amount, 0))

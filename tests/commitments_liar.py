@@ -1,8 +1,8 @@
 """A prover that follows the protocol on any witness, however bad, as far as the protocol can be followed.
 
-`Lie` holds what an honest trader would derive from one slot and one quantity, each part free: a histogram, digits
-of the bit commitments, values inside commitments, plaintexts. With nothing overridden it is an honest prover,
-written a second time.
+`Lie` holds what an honest trader would derive from one slot and one quantity, each part free: a histogram,
+digits of the bit commitments, values inside commitments, plaintexts. With nothing overridden it is an honest
+prover, written a second time.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Lie:
         return self.true_values() | self.values
 
     def bits(self) -> tuple[int, ...]:
-        """The digits committed to: those given, or the best a prover can do, of the values modulo their size."""
+        """The digits committed to: those given, or those of the values modulo their size."""
         if self.digits is not None:
             return self.digits
         held, witness = self.committed(), self.honest.witness
@@ -124,7 +124,10 @@ def _prove(key: PublicKey, lie: Lie, sent: Commitments, packing: Packing) -> Pro
         "base_rest": generator_g() * sum(x << i for i, x in enumerate(s[32:96])),
         "quote_rest": generator_g() * sum(x << i for i, x in enumerate(s[96:])),
     }
-    (a0, a1), (tau0, tau1) = _lower_coefficients(y, t, h, s, bits), (secrets.randbits(250), secrets.randbits(250))
+    (a0, a1), (tau0, tau1) = (
+        _lower_coefficients(y, t, h, s, bits),
+        (secrets.randbits(250), secrets.randbits(250)),
+    )
     sigma = [
         secrets.randbits(lie.randomness_mask_bits) | 1 << (lie.randomness_mask_bits - 1)
         for _ in sent.ciphertexts
@@ -163,7 +166,7 @@ def _prove(key: PublicKey, lie: Lie, sent: Commitments, packing: Packing) -> Pro
 def _lower_coefficients(
     y: int, t: list[int], h: tuple[int, ...], s: list[int], bits: tuple[int, ...]
 ) -> tuple[int, int]:
-    """The coefficients of 1 and e of check b; a bad witness leaves one of e^2, which has no place to go."""
+    """Coefficients of 1 and e of check b; a bad witness leaves one of e^2, which has no place to go."""
     t_q, q, m = sum(t), sum(h), len(h)
     c0 = sum(pow(y, k, GROUP_ORDER) * t[k] * (t[k] - t_q) for k in range(m))
     c0 += sum(pow(y, m + i, GROUP_ORDER) * x * x for i, x in enumerate(s))
@@ -173,7 +176,7 @@ def _lower_coefficients(
 
 
 def simulate(key: PublicKey, sample: Sample, sent: Commitments, y: int, e: int) -> Proof:
-    """The zero-knowledge simulator: an accepting proof for challenges chosen beforehand, without a witness."""
+    """The zero-knowledge simulator: a proof that holds for challenges chosen beforehand, without witness."""
     statement = sample.statement
     packing = Packing(statement.levels, key.bits)
     z = [secrets.randbits(240) for _ in range(packing.slots)]

@@ -47,7 +47,6 @@ def published_key(profile: str = "insecure-test") -> PublicKey:
     return public_key(p * q)
 
 
-
 def committee(members: int = 3, threshold: int = 1) -> tuple[Committee, list[KeyShare]]:
     """Fresh shares of the small published key."""
     return deal(*primes(), members, threshold)
@@ -94,6 +93,7 @@ def a_statement(key: PublicKey, *, levels: int, auditors: int, base: Opening, qu
         salt=b"\x05" * 32,
         key_id=key.key_id,
         policy_hash=b"\x06" * 32,
+        terms_hash=b"\x16" * 32,
         auditor_keys=auditor_keys(auditors),
         f_base=base.commitment(),
         base_version=3,
@@ -105,7 +105,7 @@ def a_statement(key: PublicKey, *, levels: int, auditors: int, base: Opening, qu
     )
 
 
-def sample(  # noqa: PLR0913 - the shape of an order
+def sample(
     slot: int = 3,
     quantity: int = 5,
     *,

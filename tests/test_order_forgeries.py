@@ -7,7 +7,9 @@ to catch it and from no other.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import gmpy2
 import pytest
 
 from commitments.encoding import Reader
@@ -15,6 +17,7 @@ from commitments.errors import DecodeError, ParameterError, VerificationError
 from commitments.order_proof import Proof, prove
 from commitments.order_statement import Commitments, Handle
 from commitments.order_verify import Claim, invalid_claims, verify, verify_batch
+from commitments.paillier import PublicKey
 from commitments.params import GROUP_ORDER, RANDOMNESS_RESPONSE_BITS, SLOT_RESPONSE_BITS
 from commitments.pedersen import Opening
 from tests.commitments_equations import broken, challenges
@@ -70,14 +73,12 @@ def test_an_honest_witness_passes_through_the_liar(slot: int) -> None:
         (5, 0, 0, -5, 0, 0, 0, 0),
         (0, 5, 0, -5, 0, 5, 0, 0),  # sum q
         (0, 9, 0, -4, 0, 0, 0, 0),
-        (0, 0, 0, 5, 0, GROUP_ORDER - 5, 0, 0),
+        (0, 0, 0, 5, 0, -5, 0, 0),
     ],
     ids=str,
 )
 def test_more_than_one_slot_breaks_the_quadratic(histogram: tuple[int, ...]) -> None:
-    # Residues above 2^128 do not fit a response: their integers mod r stand for them in the group.
-    small = tuple(x if x < 1 << 64 else x - GROUP_ORDER for x in histogram)
-    refused(tell(KEY, lie(histogram=small)), "quadratic")
+    refused(tell(KEY, lie(histogram=histogram)), "quadratic")
 
 
 def test_a_negative_quantity_breaks_what_its_digits_cannot_say() -> None:
@@ -100,7 +101,13 @@ def test_2_to_the_32_lots() -> None:
 
 @pytest.mark.parametrize(
     "digits",
-    [(3, 1, *[0] * 30), (5, *[0] * 31), (1, 2, *[0] * 30), (-1, -1, 0, 1, *[0] * 28), (1, 0, -1, 1, *[0] * 28)],
+    [
+        (3, 1, *[0] * 30),
+        (5, *[0] * 31),
+        (1, 2, *[0] * 30),
+        (-1, -1, 0, 1, *[0] * 28),
+        (1, 0, -1, 1, *[0] * 28),
+    ],
     ids=["3+2", "5", "1+4", "-1-2+8", "1-4+8"],
 )
 def test_digits_that_are_not_bits(digits: tuple[int, ...]) -> None:
@@ -125,16 +132,18 @@ def test_a_digit_of_a_remainder_that_is_not_a_bit(at: int) -> None:
 # --- collateral -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("slot", "name"), [(3, "base"), (2, "quote")])
+@pytest.mark.parametrize("slot, name", [(3, "base"), (2, "quote")])
 @pytest.mark.parametrize("quantity", [5, (1 << 32) - 1])
 def test_underfunded(slot: int, name: str, quantity: int) -> None:
     # Sealed against ample collateral, then moved to one quantum too little.
     rich = sample(slot=slot, quantity=quantity, levels=4, auditors=2)
     need = rich.witness.locks(rich.statement)[slot % 2 == 0]
     poor = Opening(need - 1, 12345)
+    stated: dict[str, Any] = {f"f_{name}": poor.commitment()}
+    known: dict[str, Any] = {name: poor}
     short = Sample(
-        replace(rich.statement, **{f"f_{name}": poor.commitment()}),
-        replace(rich.witness, **{name: poor}),
+        replace(rich.statement, **stated),
+        replace(rich.witness, **known),
         rich.sent,
         rich.proof,
     )
@@ -189,7 +198,9 @@ def test_ciphertexts_that_make_up_for_each_other() -> None:
 
 def test_only_the_bound_on_responses_ties_the_integers_to_the_commitments() -> None:
     # h_3 = 5 + r is 5 in the group, and the ciphertext then holds 5 + r: every equation is satisfied.
-    wrapped = tell(KEY, lie(histogram=(0, 0, 0, 5 + GROUP_ORDER, 0, 0, 0, 0), digits=honest_lie(order()).bits()))
+    wrapped = tell(
+        KEY, lie(histogram=(0, 0, 0, 5 + GROUP_ORDER, 0, 0, 0, 0), digits=honest_lie(order()).bits())
+    )
     assert broken(KEY, wrapped) == set()
     assert wrapped.proof.slots[3] >> SLOT_RESPONSE_BITS
     with pytest.raises(ParameterError, match="does not fit 31 bytes"):
@@ -306,7 +317,7 @@ def test_a_proof_of_another_order_of_the_same_account() -> None:
 def test_a_copied_order_under_another_key() -> None:
     # N is absorbed: the same bytes prove nothing about another modulus of the same size.
     claim = order().claim
-    twin = type(KEY)(KEY.n + 2)
+    twin = PublicKey(gmpy2.next_prime(KEY.n))
     renamed = replace(claim, statement=replace(claim.statement, key_id=twin.key_id))
     reader = Reader(encode_claim(renamed, KEY))
     statement = type(claim.statement).read(reader)

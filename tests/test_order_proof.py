@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -81,11 +82,11 @@ def test_the_naive_equations_agree_that_it_holds(quantity: int) -> None:
     assert broken(KEY, a_sample(quantity=quantity, levels=5).claim) == set()
 
 
-@pytest.mark.parametrize(("slot", "left"), [(2, "quote"), (3, "base")])
+@pytest.mark.parametrize("slot, left", [(2, "quote"), (3, "base")])
 def test_a_lock_that_takes_everything(slot: int, left: str) -> None:
     statement = a_sample().statement
     cost = {2: 7 * statement.price(1), 3: 7 * statement.lot}[slot]
-    funds = {"base": 0, "quote": 0}
+    funds: dict[str, Any] = {"base": 0, "quote": 0}
     verify(KEY, sample(slot=slot, quantity=7, **(funds | {left: cost})).claim)
     with pytest.raises(ParameterError, match="collateral"):
         sample(slot=slot, quantity=7, **(funds | {left: cost - 1}))
@@ -113,7 +114,9 @@ def test_two_proofs_of_one_witness_share_no_mask() -> None:
 
 
 @pytest.mark.parametrize(
-    ("quantity", "slot"), [(LARGEST + 1, 0), (-1, 0), (1, -1), (1, 4)], ids=["2^32", "below 0", "slot -1", "slot m"]
+    "quantity, slot",
+    [(LARGEST + 1, 0), (-1, 0), (1, -1), (1, 4)],
+    ids=["2^32", "below 0", "slot -1", "slot m"],
 )
 def test_sealing_refuses_what_is_no_order(quantity: int, slot: int) -> None:
     order = a_sample()
@@ -149,7 +152,7 @@ def test_production_size() -> None:
 # --- one field altered ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("part", "name"), PARTS, ids=[f"{part}.{name}" for part, name in PARTS])
+@pytest.mark.parametrize("part, name", PARTS, ids=[f"{part}.{name}" for part, name in PARTS])
 def test_a_corrupt_field_is_refused(part: str, name: str) -> None:
     claim = a_sample(auditors=2).claim
     record = getattr(claim, part)
@@ -159,7 +162,9 @@ def test_a_corrupt_field_is_refused(part: str, name: str) -> None:
         assert bad != claim
         tried += 1
         if name == "masks" and len(value) != len(claim.proof.masks):
-            with pytest.raises(ValueError, match="zip"):  # eight by name: more or fewer cannot even be written
+            with pytest.raises(
+                ValueError, match="zip"
+            ):  # eight by name: more or fewer cannot even be written
                 encode_claim(bad, KEY)
             continue
         # The key id is for the caller to look up; a batch of mixed keys is the caller's mistake.
@@ -222,7 +227,7 @@ def test_cut_or_prolonged_bytes_are_refused(keep: int, extra: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "name"),
+    "change, name",
     [
         ({"levels": 1}, "levels"),
         ({"levels": 257}, "levels"),
@@ -264,7 +269,8 @@ def test_committed_points_may_not_be_the_identity() -> None:
     identity = Opening(0, 0).commitment()
     claim = a_sample().claim
     for name in ("c_q", "c_h", "c_bits", "c_base", "c_quote", "c_m"):
-        bad = replace(claim, sent=replace(claim.sent, **{name: identity}))
+        change: dict[str, Any] = {name: identity}
+        bad = replace(claim, sent=replace(claim.sent, **change))
         with pytest.raises(DecodeError, match=f"{name}: the identity"):
             decode_claim(encode_claim(bad, KEY), KEY)
 
@@ -274,10 +280,9 @@ def test_scalars_must_be_reduced(name: str) -> None:
     proof = a_sample().proof
     values = getattr(proof, name)
     small = min(range(len(values)), key=lambda i: values[i])  # reduced plus r still fits 32 bytes
-    bad = replace(
-        proof, **{name: (*values[:small], values[small] + GROUP_ORDER, *values[small + 1 :])}
-    )
-    # The same scalar modulo r, so every equation holds; a second encoding would let anyone alter the order's hash.
+    change: dict[str, Any] = {name: (*values[:small], values[small] + GROUP_ORDER, *values[small + 1 :])}
+    bad = replace(proof, **change)
+    # The same scalar modulo r, so every equation holds; two encodings would make two hashes of one order.
     assert broken(KEY, replace(a_sample().claim, proof=bad)) == set()
     with pytest.raises(DecodeError, match=f"proof.{name}"):
         decode_claim(encode_claim(replace(a_sample().claim, proof=bad), KEY), KEY)
@@ -323,7 +328,8 @@ def test_two_errors_do_not_cancel() -> None:
     )
     assert set(invalid_claims(KEY, [up, claim, down])) == {0, 2}
     up, down = (
-        replace(claim, proof=replace(claim.proof, randomness=(claim.proof.randomness[0] + d,))) for d in (1, -1)
+        replace(claim, proof=replace(claim.proof, randomness=(claim.proof.randomness[0] + d,)))
+        for d in (1, -1)
     )
     assert set(invalid_claims(KEY, [up, down])) == {0, 1}
 

@@ -68,6 +68,7 @@ def run(  # noqa: PLR0913 - the command's options
     pressure_ticks: Annotated[int, typer.Option(help="L of the auction rule; 0 stays nearest the reference.", min=0, max=256)] = 0,
     per_round: Annotated[int | None, typer.Option(help="New orders per round. Default: all in one.", min=1)] = None,
     renew: Annotated[bool, typer.Option("--renew", help="Re-submit what is left of orders of a crossing round.")] = False,
+    min_volume: Annotated[int, typer.Option(help="Least lots a round must cross to reveal anything else.", min=1)] = 1,
     profile: Annotated[ProfileName, typer.Option(help="Security profile.")] = ProfileName.PRODUCTION,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -78,7 +79,7 @@ def run(  # noqa: PLR0913 - the command's options
     from darkpool import report
     from darkpool.run import Options, run_file
 
-    options = Options(tick, PROFILES[profile.value], reference, levels, pressure_ticks, per_round, renew)
+    options = Options(tick, PROFILES[profile.value], reference, levels, pressure_ticks, per_round, renew, min_volume)
     with shown_progress() as progress:
         done = run_file(orders, options, progress)
     if as_json:

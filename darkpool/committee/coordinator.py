@@ -21,13 +21,14 @@ from darkpool import eip712
 from darkpool.book import NO_CROSS, RoundResult, SealedList
 from darkpool.committee.messages import Message, terms_message
 from darkpool.committee.seat import Seat
-from darkpool.committee.transport import COORDINATOR, Kind, Link, Tap, connect
+from darkpool.committee.transport import COORDINATOR, NUMBER_BYTES, Kind, Link, Tap, connect
 from darkpool.errors import PeerFault, RoundAborted
 from darkpool.market import Round
 from darkpool.order import SealedOrder, Terms
 from darkpool.types import Address, Lots, Signature, Tick
 
 START_SECONDS: Final = 60.0
+CLEAR_SECONDS: Final = 120  # for one step of a clearing
 REPLY_SECONDS: Final = 1_800.0
 MAX_BATCH: Final = 128
 _MODULE: Final = "darkpool.committee.node"
@@ -46,11 +47,17 @@ class SignedResult:
 class Coordinator:
     """A running committee. Use as an async context manager; leaving it ends the members.
 
-    `modules` names each member's program, which tests replace by faulty ones.
+    `modules` names each member's program, which tests replace by faulty ones; `clear_timeout` is how many
+    seconds members wait for each other in a step of a clearing.
     """
 
     def __init__(
-        self, seats: Sequence[Seat], home: Path, modules: Sequence[str] | None = None, tap: Tap | None = None
+        self,
+        seats: Sequence[Seat],
+        home: Path,
+        modules: Sequence[str] | None = None,
+        tap: Tap | None = None,
+        clear_timeout: int = CLEAR_SECONDS,
     ) -> None:
         self.committee: Committee = seats[0].committee
         self.signers = {seat.index: seat.signer for seat in seats}
@@ -58,6 +65,9 @@ class Coordinator:
         self._modules = modules or [_MODULE] * len(seats)
         self._processes: list[asyncio.subprocess.Process] = []
         self._links: dict[int, Link] = {}
+        self._clear_timeout = clear_timeout
+        self._turns = {seat.index: asyncio.Lock() for seat in seats}
+        self._asked = 0
         self._generation = 0
         self._sockets: tempfile.TemporaryDirectory[str] | None = None
 
@@ -108,17 +118,24 @@ class Coordinator:
     # --- requests -----------------------------------------------------------------------------------
 
     async def _ask(self, index: int, request: bytes) -> Message:
+        """One request, one reply. Requests carry a number, so the late reply to one given up is not taken for another's."""
         link = self._links[index]
-        link.send(Kind.REQUEST, request)
-        await link.flush()
-        try:
-            kind, body = await asyncio.wait_for(link.receive(), REPLY_SECONDS)
-        except TimeoutError:
-            raise PeerFault(f"no reply in {REPLY_SECONDS:g} s", peer=link.name) from None
-        if kind is not Kind.REPLY:
+        async with self._turns[index]:
+            self._asked += 1
+            number = self._asked.to_bytes(NUMBER_BYTES, "big")
+            link.send(Kind.REQUEST, number + request)
+            await link.flush()
+            try:
+                async with asyncio.timeout(REPLY_SECONDS):
+                    kind, body = await link.receive()
+                    while kind is Kind.REPLY and body[:NUMBER_BYTES] < number:
+                        kind, body = await link.receive()
+            except TimeoutError:
+                raise PeerFault(f"no reply in {REPLY_SECONDS:g} s", peer=link.name) from None
+        if kind is not Kind.REPLY or body[:NUMBER_BYTES] != number:
             raise PeerFault(f"an unexpected {kind.name} frame", peer=link.name)
         try:
-            return Message.decode(body)
+            return Message.decode(body[NUMBER_BYTES:])
         except DecodeError as error:
             raise PeerFault(str(error), peer=link.name) from None
 
@@ -202,7 +219,12 @@ class Coordinator:
 
     async def clear(self, terms: Terms, sealed: SealedList, settlement: int, epoch: int) -> SignedResult:
         """Have the members clear. Raises RoundAborted, with the first reason, if any of them could not."""
-        fields: dict[str, Any] = {"market": terms.market.id.hex(), "settlement": settlement, "epoch": epoch}
+        fields: dict[str, Any] = {
+            "market": terms.market.id.hex(),
+            "settlement": settlement,
+            "epoch": epoch,
+            "timeout": self._clear_timeout,
+        }
         replies = await self._all(Message("clear", fields))
         for index, reply in replies.items():
             if reply.op == "refused":

@@ -62,13 +62,13 @@ class Message:
         return value
 
     def octets(self, name: str, width: int | None = None) -> bytes:
-        """A hexadecimal field. Raises DecodeError."""
+        """A field in lower-case hexadecimal. Raises DecodeError."""
         value = self.fields.get(name)
         try:
             data = bytes.fromhex(value) if isinstance(value, str) else None
         except ValueError:
             data = None
-        if data is None or (width is not None and len(data) != width):
+        if data is None or data.hex() != value or (width is not None and len(data) != width):
             raise DecodeError(
                 name, f"not {width if width is not None else 'a number of'} bytes in hexadecimal"
             )
@@ -83,6 +83,7 @@ def terms_message(terms: Terms) -> Message:
         "contract": terms.contract.hex(),
         "venue": terms.venue.hex(),
         "policy_hash": terms.policy_hash.hex(),
+        "settle_window": terms.settle_window,
         "tokens": "".join(t.hex() for t in terms.tokens),
         "auditor_keys": "".join(k.encode().hex() for k in terms.auditor_keys),
         "market": market.id.hex(),
@@ -128,6 +129,7 @@ def read_terms(message: Message, key: PublicKey) -> Terms:
         market=market,
         key=key,
         policy_hash=message.octets("policy_hash", 32),
+        settle_window=message.integer("settle_window", 1),
         tokens=tuple(Address(tokens[i : i + 20]) for i in range(0, len(tokens), 20)),
         auditor_keys=tuple(
             Point.decode(keys[i : i + 48], f"auditor_keys[{i // 48}]") for i in range(0, len(keys), 48)

@@ -28,16 +28,18 @@ from darkpool.committee.messages import Message, read_terms
 from darkpool.committee.opening import Session
 from darkpool.committee.seat import Seat
 from darkpool.committee.session import Cleared, Clearing
-from darkpool.committee.transport import COORDINATOR, Kind, Link, Mesh, Tap, connect, socket_path
-from darkpool.errors import DarkpoolError, OrderRefused, PeerFault, RoundAborted
+from darkpool.committee.transport import COORDINATOR, NUMBER_BYTES, Kind, Link, Mesh, Tap, connect, socket_path
+from darkpool.errors import ConfigError, DarkpoolError, OrderRefused, PeerFault, RoundAborted
 from darkpool.market import Round
 from darkpool.netting import settlement_of
-from darkpool.settlement import sign
+from darkpool.settlement import Settlement, sign
 from darkpool.types import Address, Nonce, Quanta, RoundId, Tick
 
 CLOCK_SLACK_SECONDS: Final = 30
 START_SECONDS: Final = 60.0
-STEP_SECONDS: Final = 120.0
+MAX_STEP_SECONDS: Final = 600
+MAX_EARLY_BYTES: Final = 1 << 20
+_JOURNAL: Final = "journal.jsonl"
 _GENERATION_BYTES: Final = 4
 
 log = logging.getLogger("darkpool.member")
@@ -47,16 +49,26 @@ class Member:
     """State and behaviour of one member; `handle` answers the coordinator's requests one by one."""
 
     def __init__(self, seat: Seat, home: Path) -> None:
+        if (home / _JOURNAL).exists():
+            # Signing again without knowing what was signed could open a list with one order less.
+            raise ConfigError(
+                f"{home.name}: this member has signed before, and its book is not durable yet",
+                "start a new committee in a new folder",
+            )
         self.seat, self._home = seat, home
         self.mesh = Mesh(seat.index, seat.committee.members)
         self.mesh.on_mpc = self._mpc
         self._ledger = Ledger()
         self._books: dict[bytes, Book] = {}
         self._sealed: dict[bytes, SealedList] = {}
+        self._attempted: set[bytes] = set()
         self._cleared: dict[bytes, Cleared] = {}
+        self._signed: dict[tuple[bytes, RoundId], Settlement] = {}
+        self._next_settlement: dict[eip712.Domain, int] = {}
         self._evaluator: Evaluator | None = None
         self._generation = 0
         self._early: list[tuple[int, int, bytes]] = []
+        self._early_bytes = 0
         self._operations: dict[str, Callable[[Message], Awaitable[Message]]] = {
             "start": self._start,
             "market": self._market,
@@ -101,7 +113,8 @@ class Member:
         for early, peer, data in self._early:
             if early == generation:
                 self._evaluator.feed(peer, data)
-        self._early = [e for e in self._early if e[0] > generation]
+        self._early.clear()
+        self._early_bytes = 0
         try:
             await self._evaluator.start(START_SECONDS)
         except EvaluatorFailed as error:
@@ -112,8 +125,10 @@ class Member:
         generation, data = int.from_bytes(body[:_GENERATION_BYTES], "big"), body[_GENERATION_BYTES:]
         if generation == self._generation and self._evaluator is not None:
             self._evaluator.feed(peer, data)
-        elif generation == self._generation + 1 and len(self._early) < 1 << 10:
+        elif generation == self._generation + 1 and self._early_bytes + len(body) <= MAX_EARLY_BYTES:
+            # A peer that restarted its evaluator before us; what does not fit makes its start time out.
             self._early.append((generation, peer, data))
+            self._early_bytes += len(body)
 
     async def _status(self, _request: Message) -> Message:
         fields = {
@@ -213,7 +228,7 @@ class Member:
             "digest": digest.hex(),
             "orders": [[o.account.hex(), o.nonce] for o in sealed.orders],
         }
-        with (self._home / "journal.jsonl").open("a") as file:
+        with (self._home / _JOURNAL).open("a") as file:
             file.write(json.dumps(entry) + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -228,12 +243,16 @@ class Member:
         """Clear the sealed list with the peers; reply with the public result, signature and boxes."""
         book = self._book(request)
         sealed = self._sealed_list(book)
-        if sealed.market in self._cleared:
-            raise OrderRefused(f"round {sealed.round} is cleared already")
         if self._evaluator is None:
             raise PeerFault("evaluator: not started")
+        number, epoch = self._settlement_number(request, book.terms.domain)
+        timeout = request.integer("timeout", 1, MAX_STEP_SECONDS)
         digest = sealed.digest(book.terms.domain)
-        session = Session(self.seat, self.mesh, book.terms.chain_id, digest, STEP_SECONDS)
+        if digest in self._attempted:
+            # A second attempt could be steered by what the first one opened.
+            raise OrderRefused(f"round {sealed.round} was attempted already: abort it")
+        self._attempted.add(digest)
+        session = Session(self.seat, self.mesh, book.terms.chain_id, digest, float(timeout))
         try:
             cleared = await Clearing(session, self._evaluator, book.terms, sealed).run()
         except (DarkpoolError, CommitmentsError, EvaluatorFailed) as error:
@@ -246,9 +265,8 @@ class Member:
         if not result.crossed:
             return Message("no_cross")
         consumed = (o for o in sealed.orders if o.account in result.nets)
-        settlement = settlement_of(
-            book.terms, sealed, result, consumed, request.integer("settlement"), request.integer("epoch")
-        )
+        settlement = settlement_of(book.terms, sealed, result, consumed, number, epoch)
+        self._signed[sealed.market, sealed.round] = settlement
         fields = {
             "price": result.price,
             "volume": result.volume,
@@ -257,21 +275,54 @@ class Member:
         boxes = [cleared.boxes[a] for a in result.nets]
         return Message("cleared", fields, [sign(settlement, book.terms.domain, self.seat.signing_key), *boxes])
 
+    def _settlement_number(self, request: Message, domain: eip712.Domain) -> tuple[int, int]:
+        """Id and epoch to sign under: one settlement at a time, ids without gaps, so no two share one."""
+        number, epoch = request.integer("settlement", 1), request.integer("epoch", 1)
+        if self._signed:
+            raise OrderRefused("settlement: an earlier one is neither settled nor void")
+        if number != self._next_settlement.setdefault(domain, number):
+            raise OrderRefused(f"settlement: id {number} where {self._next_settlement[domain]} is next")
+        return number, epoch
+
     async def _finish(self, request: Message) -> Message:
-        """The committee's common end of the round: by result, if this member has one, or by release of all."""
+        """The committee's common end of the round: its result, or the release of every order.
+
+        A member that has signed a settlement does not release its orders: it could still be submitted.
+        """
         book = self._book(request)
         sealed = self._sealed_list(book)
-        cleared = self._cleared.pop(sealed.market, None)
+        cleared = self._cleared.get(sealed.market)
+        by_result = request.fields.get("outcome") == "result"
+        if by_result != (cleared is not None) and not (cleared is not None and not cleared.result.crossed):
+            raise OrderRefused(
+                f"round {sealed.round}: this member has signed a settlement for it"
+                if cleared is not None
+                else f"round {sealed.round}: this member has no result"
+            )
+        self._cleared.pop(sealed.market, None)
         del self._sealed[sealed.market]
-        if request.fields.get("outcome") == "result" and cleared is not None:
+        if by_result and cleared is not None:
             book.finish(cleared.result)
         else:
             book.abort()
         return Message("ok")
 
     async def _settled(self, request: Message) -> Message:
-        book, number = self._book(request), RoundId(request.integer("round", 1))
-        (book.settled if request.fields.get("final") is True else book.void)(number)
+        """The settlement is on chain, or can no longer get there: void only after its window has passed."""
+        book, round_id = self._book(request), RoundId(request.integer("round", 1))
+        key = (book.terms.market.id, round_id)
+        settlement = self._signed.get(key)
+        if settlement is None or book.terms.market.id in self._cleared:
+            raise OrderRefused(f"round {round_id} has no settlement to report on")
+        if request.fields.get("final") is True:
+            book.settled(round_id)
+            self._next_settlement[book.terms.domain] = settlement.id + 1
+        else:
+            ends = settlement.sealed_at + book.terms.settle_window
+            if time.time() <= ends:
+                raise OrderRefused(f"round {round_id}: its settlement is valid until {ends}")
+            book.void(round_id)
+        del self._signed[key]
         return Message("ok")
 
 
@@ -306,8 +357,12 @@ async def serve(member: Member, sockets: Path, tap: Tap | None = None) -> None:
             kind, body = await link.receive()
             if kind is not Kind.REQUEST:
                 raise PeerFault(f"an unexpected {kind.name} frame", peer=link.name)
-            reply = await member.handle(Message.decode(body))
-            link.send(Kind.REPLY, reply.encode())
+            number, request = body[:NUMBER_BYTES], body[NUMBER_BYTES:]
+            try:
+                reply = await member.handle(Message.decode(request))
+            except DecodeError as error:
+                reply = Message("refused", {"reason": str(error)})
+            link.send(Kind.REPLY, number + reply.encode())
     except PeerFault as error:
         log.info("ending: %s", error)
     finally:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from gmpy2 import mpz
 
 from commitments.encoding import Reader
-from commitments.errors import CommitmentsError, VerificationError
+from commitments.errors import DecodeError, VerificationError
 from commitments.paillier import Ciphertext, unpack
 from commitments.params import FIELD_PRIME
 from commitments.prss import Mask, MaskSet, mask, mask_sets, opened_shares
@@ -40,7 +40,6 @@ class Session:
     chain_id: int
     digest: bytes
     timeout: float
-    opened_anything: bool = False
 
     async def exchange(self, step: str, out: Mapping[int, bytes]) -> dict[int, bytes]:
         """One synchronous step with all peers. Raises RoundAborted."""
@@ -60,7 +59,6 @@ class Session:
             reader = Reader(message)
             vectors[peer] = [reader.uint("share", _SHARE_BYTES, FIELD_PRIME - 1) for _ in shares]
             reader.end(f"shares of member {peer}")
-        self.opened_anything = True
         return [
             reconstruct({i: v[k] for i, v in vectors.items()}, committee.members, committee.threshold)
             for k in range(len(shares))
@@ -100,9 +98,10 @@ class Session:
         received = await self.broadcast(step, _pad(message, padded * len(mine) * width))
         seen: list[dict[MaskSet, Ciphertext]] = [dict(per_set) for per_set in own]
         for peer, data in received.items():
-            reader = Reader(data)
+            theirs = [a for a in sets if peer in a]
+            reader = _sized(data, padded * len(theirs) * width, peer)
             for position in range(len(products)):
-                for a in (a for a in sets if peer in a):
+                for a in theirs:
                     c = key.decode_ciphertext(reader.fixed("mask", width), f"mask of member {peer}")
                     if seen[position].setdefault(a, c) != c:
                         raise VerificationError("masks", f"holders {a} disagree; member {peer} differs")
@@ -130,7 +129,7 @@ class Session:
             due = sum(me in self._assigned(p) for p in combined[peer])
             out[peer] = _pad(out[peer], due * width)
         for peer, data in (await self.exchange(f"{step}/partials", out)).items():
-            reader = Reader(data)
+            reader = _sized(data, sum(peer in self._assigned(p) for p in combined[me]) * width, peer)
             for position in self._positions(me, len(masked)):
                 if peer in self._assigned(position):
                     partials[position][peer] = decode_residue(key, reader.fixed("partial", width), f"member {peer}")
@@ -142,12 +141,11 @@ class Session:
         received = await self.broadcast(f"{step}/openings", _pad(message, len(combined[me]) * 2 * width))
         others: dict[int, Opening] = {}
         for peer, data in received.items():
-            reader = Reader(data)
+            reader = _sized(data, len(combined[peer]) * 2 * width, peer)
             for position in self._positions(peer, len(masked)):
                 plaintext = mpz(reader.uint("plaintext", width))
                 others[position] = Opening(plaintext, decode_residue(key, reader.fixed("root", width), "root"))
         verify_openings(key, [(masked[p], o) for p, o in others.items()])
-        self.opened_anything = self.opened_anything or bool(masked)
         return [(openings | others)[p].plaintext for p in range(len(masked))]
 
     def _positions(self, combiner: int, count: int) -> list[int]:
@@ -158,9 +156,14 @@ def _encode_opening(opening: Opening, width: int) -> bytes:
     return int(opening.plaintext).to_bytes(width, "big") + int(opening.root).to_bytes(width, "big")
 
 
+def _sized(data: bytes, length: int, peer: int) -> Reader:
+    """A reader of a padded message. Raises DecodeError unless it has the public length."""
+    if len(data) != length:
+        raise DecodeError(f"message of member {peer}", f"{len(data)} bytes where {length} are due")
+    return Reader(data)
+
+
 def _pad(data: bytes, length: int) -> bytes:
     """Random filling up to the public length."""
     return data + os.urandom(length - len(data))
 
-
-REFUSALS = (CommitmentsError, RoundAborted)

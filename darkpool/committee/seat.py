@@ -12,12 +12,14 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Final
 
-from commitments.params import Profile
+from commitments.errors import CommitmentsError
 from commitments.paillier import public_key
-from commitments.prss import MaskKeys, deal_mask_keys, mask_sets
+from commitments.params import Profile
+from commitments.prss import MaskKeys, MaskSet, deal_mask_keys, mask_sets
 from commitments.threshold import Committee, KeyShare, deal, safe_prime
 from darkpool import eip712
 from darkpool.errors import ConfigError
@@ -25,6 +27,7 @@ from darkpool.types import Address, PrivateKey
 
 _VERSION: Final = 1
 _MAX_FILE: Final = 1 << 20
+_KEY_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +73,65 @@ class Seat:
     def load(path: Path) -> Seat:
         """The seat in a file. Raises ConfigError, which never quotes the file."""
         try:
-            text = path.read_text()[:_MAX_FILE]
-            d = json.loads(text)
-            if d["version"] != _VERSION:
-                raise ConfigError(f"{path.name}: version {d['version']} where {_VERSION} is known")
-            committee = Committee(public_key(int(d["modulus"], 16)), int(d["members"]), int(d["threshold"]))
-            masks = {tuple(map(int, a.split(","))): bytes.fromhex(key) for a, key in d["masks"].items()}
-            share = KeyShare(int(d["index"]), int(d["share"], 16))
-            signing_key = PrivateKey(bytes.fromhex(d["signing_key"]))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            with path.open("rb") as file:
+                data = file.read(_MAX_FILE + 1)
+            return _seat(json.loads(data) if len(data) <= _MAX_FILE else None)
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            RecursionError,
+            CommitmentsError,
+            ConfigError,
+        ) as error:
+            reason = error.strerror if isinstance(error, OSError) else type(error).__name__
             raise ConfigError(
-                f"{path.name}: not a member's seat ({type(error).__name__})", "run the key ceremony again"
+                f"{path.name}: not a member's seat ({reason})", "run the key ceremony again"
             ) from None
-        expected = {a for a in mask_sets(committee.members, committee.threshold) if share.index in a}
-        if set(masks) != expected or any(len(k) != 32 for k in masks.values()):  # noqa: PLR2004
-            raise ConfigError(f"{path.name}: mask keys are not those of member {share.index}")
-        return Seat(committee, share, MaskKeys(masks), signing_key)
+
+
+def _seat(document: object) -> Seat:
+    """The seat of a JSON document. Raises errors whose messages must not be shown."""
+    if not isinstance(document, dict) or document["version"] != _VERSION:
+        raise ValueError
+    key = public_key(_number(document["modulus"]))
+    committee = Committee(key, _small(document["members"]), _small(document["threshold"]))
+    share = KeyShare(_small(document["index"]), _number(document["share"]))
+    masks = {_mask_set(name): _octets(key) for name, key in dict(document["masks"]).items()}
+    expected = {a for a in mask_sets(committee.members, committee.threshold) if share.index in a}
+    if share.index not in committee.indices or not share.value or set(masks) != expected:
+        raise ValueError
+    if any(len(key) != _KEY_BYTES for key in masks.values()):
+        raise ValueError
+    signing_key = PrivateKey(_octets(document["signing_key"]))
+    eip712.address_of(signing_key)
+    return Seat(committee, share, MaskKeys(masks), signing_key)
+
+
+def _number(text: str) -> int:
+    """Lower-case hexadecimal, without sign or leading zeros."""
+    value = int(text, 16)
+    if f"{value:x}" != text or value < 0:
+        raise ValueError
+    return value
+
+
+def _octets(text: str) -> bytes:
+    value = bytes.fromhex(text)
+    if value.hex() != text:
+        raise ValueError
+    return value
+
+
+def _small(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _mask_set(text: str) -> MaskSet:
+    return tuple(map(int, text.split(",")))
 
 
 def ceremony(
@@ -96,7 +142,7 @@ def ceremony(
     `progress` is told now and then how many candidates were tested. The primes are forgotten on return.
     """
     context = get_context("spawn")
-    counters = [context.Value("L", 0) for _ in range(2)]
+    counters: list[Synchronized[int]] = [context.Value("L", 0) for _ in range(2)]
     with ProcessPoolExecutor(2, context, initializer=_set_counters, initargs=(counters,)) as pool:
         futures = [pool.submit(_counted_prime, profile.modulus_bits // 2, i) for i in range(2)]
         while not all(f.done() for f in futures):
@@ -126,10 +172,10 @@ def seats_from_primes(p: int, q: int, members: int, threshold: int) -> list[Seat
     ]
 
 
-_counters: list[object] = []
+_counters: list[Synchronized[int]] = []
 
 
-def _set_counters(counters: list[object]) -> None:
+def _set_counters(counters: list[Synchronized[int]]) -> None:
     _counters[:] = counters
 
 
@@ -137,6 +183,6 @@ def _counted_prime(bits: int, which: int) -> int:
     counter = _counters[which]
 
     def count(tested: int) -> None:
-        counter.value = tested  # type: ignore[attr-defined] - a shared ctypes integer
+        counter.value = tested
 
     return safe_prime(bits, count)

@@ -9,6 +9,7 @@ accounts leave the committee.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from commitments.params import FIELD_PRIME, INTEGER_BITS
 from darkpool.book import NO_CROSS, RoundResult, SealedList
 from darkpool.committee.evaluator import Evaluator
 from darkpool.committee.opening import Session
+from darkpool.errors import RoundAborted
 from darkpool.market import MAX_VOLUME, Side
 from darkpool.matcher import Matcher
 from darkpool.netting import seal_totals
@@ -59,10 +61,10 @@ class Clearing:
         if not await self._bit("crosses", crosses):
             return Cleared(NO_CROSS)
         price, volume = await self._session.reveal("price", (price_, volume_))
+        self._check_price(price, volume)
         # 3. Priority: long side by tick, then arrival; the cut is the order at u that fills in part.
         buys_long, u = await self._session.reveal("long", (long_, u_))
-        self._check(price, volume, buys_long, u)
-        long = self._long(buys_long, u)
+        long = self._long(buys_long, u, price)
         better = self._at(demand, supply, long.side, long.better)
         room = (volume - better) % FIELD_PRIME  # lots left for tick u, shared
         # With u filled exactly nobody is cut: the search for one lot more runs off the end of the list.
@@ -72,7 +74,19 @@ class Clearing:
         return await self._result(price, volume, bought, sold)
 
     async def _evaluate(self, program: str, public: tuple[int, ...], shares: list[int]) -> list[int]:
-        return await self._evaluator.evaluate(program, public, shares, self._session.timeout)
+        """Our shares of the outputs; given up as soon as a peer aborts, since it will not send its part."""
+        session = self._session
+        evaluation = asyncio.create_task(self._evaluator.evaluate(program, public, shares, session.timeout))
+        abort = asyncio.create_task(session.mesh.aborted(session.digest))
+        try:
+            await asyncio.wait((evaluation, abort), return_when=asyncio.FIRST_COMPLETED)
+            if not evaluation.done():
+                raise RoundAborted(f"{program}: {abort.result()}")
+            return evaluation.result()
+        finally:
+            for task in (evaluation, abort):
+                task.cancel()
+            await asyncio.gather(evaluation, abort, return_exceptions=True)
 
     async def _bit(self, step: str, share: int) -> bool:
         (bit,) = await self._session.reveal(step, (share,))
@@ -92,15 +106,21 @@ class Clearing:
         public = (levels, self._sealed.reference, pressure, market.min_volume)
         return await self._evaluate("auction", public, demand + supply)
 
-    def _check(self, price: int, volume: int, buys_long: int, u: int) -> None:
-        levels = self._terms.market.grid.levels
-        in_range = price < levels and u < levels and buys_long in (0, 1)
-        if not in_range or not self._terms.market.min_volume <= volume <= MAX_VOLUME:
-            raise VerificationError("auction", "an output is out of range: some member's evaluation is wrong")
+    def _check_price(self, price: int, volume: int) -> None:
+        market = self._terms.market
+        if price >= market.grid.levels or not market.min_volume <= volume <= MAX_VOLUME:
+            raise VerificationError("auction", "price or volume is out of range: a member's evaluation is wrong")
 
-    def _long(self, buys_long: int, u: int) -> _Long:
+    def _long(self, buys_long: int, u: int, price: int) -> _Long:
+        """Every order of the long side that trades has a limit of u or better, so u bounds the price.
+
+        With the totals adding up to the volume, no order trades beyond its limit, whatever a member did to P.
+        """
+        levels = self._terms.market.grid.levels
+        if u >= levels or buys_long not in (0, 1) or (price > u if buys_long else price < u):
+            raise VerificationError("auction", "the price lies beyond u: some member's evaluation is wrong")
         if buys_long:
-            return _Long(Side.BUY, u, u + 1 if u + 1 < self._terms.market.grid.levels else None)
+            return _Long(Side.BUY, u, u + 1 if u + 1 < levels else None)
         return _Long(Side.SELL, u, u - 1 if u else None)
 
     @staticmethod

@@ -21,6 +21,7 @@ from darkpool.errors import PeerFault, RoundAborted
 MAX_FRAME: Final = 64 << 20
 MAX_STEPS_WAITING: Final = 256
 COORDINATOR: Final = 0
+NUMBER_BYTES: Final = 8  # of a request, before its message and its reply's
 _REASON_BYTES: Final = 512
 _STEP_BYTES: Final = 64
 _OVER_REMEMBERED: Final = 256
@@ -229,6 +230,15 @@ class Mesh:
     def _ready(self, key: tuple[bytes, bytes]) -> bool:
         arrived = self._arrived[key]
         return key[0] in self._aborted or all(p in arrived or p not in self.links for p in self.peers)
+
+    async def aborted(self, session: bytes) -> str:
+        """Wait until a peer aborts the session or leaves; the reason. For what waits outside of a step."""
+        async with self._changed:
+            await self._changed.wait_for(
+                lambda: session in self._aborted or len(self.links) < len(self.peers)
+            )
+        missing = [p for p in self.peers if p not in self.links]
+        return self._aborted.get(session, f"members {missing} left")
 
     def abort(self, session: bytes, reason: str) -> None:
         """Tell every peer that this session cannot go on."""

@@ -56,7 +56,7 @@ def test_withdrawal_pays_after_the_delay_to_the_second(world: World) -> None:
     world.refused("withdraw: the delay has not passed", ALICE, "withdraw", 0)
     assert world.now() == asked + DELAY
     world.done(ALICE, "withdraw", 0)
-    assert world.balance(ALICE, 0) == 40
+    assert world.balance(ALICE, 0) == world.number(world.vault, "total_quanta", 0) == 40
     assert units(world, address_hex(address_of(ALICE))) == 60 * QUANTA[0]
     world.refused("withdraw: nothing was requested", ALICE, "withdraw", 0)
 
@@ -109,6 +109,10 @@ def test_a_new_cancellation_adds_bits_and_restarts_the_delay(world: World) -> No
     world.wait(DELAY)
     world.done(ALICE, "finalize_cancel", 0)
     assert world.bits(ALICE, 0) == 0b101
+    world.done(ALICE, "request_cancel", 0, 0b010)
+    world.wait(DELAY)
+    world.done(ALICE, "finalize_cancel", 0)
+    assert world.bits(ALICE, 0) == 0b111
     world.refused("finalize_cancel: nothing was requested", ALICE, "finalize_cancel", 0)
 
 

@@ -12,13 +12,13 @@ import contracts
 from darkpool.eip712 import address_of
 from darkpool.settlement import Delta, Settlement, sign
 from darkpool.types import PrivateKey, address_hex
+from tests.contracts.test_creation import CREATIONS
 from tests.contracts.world import (
     ALICE,
     BOB,
     CAROL,
     COMMITTEE_DELAY,
     DELAY,
-    FINALITY,
     MEMBERS,
     NOBODY,
     QUANTA,
@@ -33,7 +33,6 @@ from tests.contracts.world import (
 
 Call = tuple[Any, ...]
 CASES: Final[dict[str, Callable[[World], Call]]] = {}
-CREATIONS: Final[dict[str, Callable[[World], dict[str, Any]]]] = {}
 
 ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
@@ -47,10 +46,6 @@ def refuses(reason: str) -> Callable[[Callable[[World], Call]], Callable[[World]
         return case
 
     return register
-
-
-def creation(reason: str, **changes: object) -> None:
-    CREATIONS[reason] = lambda _: changes
 
 
 # Deposits and withdrawals
@@ -361,46 +356,9 @@ def _(_: World) -> Call:
     return ALICE, "nullifiers", address_hex(address_of(ALICE)), 2**96
 
 
-# Construction
-
-creation("vault: settle_window is zero", settle_window=0)
-creation("vault: committee_delay is above 365 days", committee_delay=365 * 86_400 + 1)
-creation("vault: committee_delay is not above withdraw_delay", committee_delay=DELAY)
-creation("vault: withdraw_delay is not above settle_window + finality", withdraw_delay=WINDOW + FINALITY)
-creation("vault: cancel_delay is above 365 days", cancel_delay=365 * 86_400 + 1)
-creation("vault: cancel_delay is not above settle_window + finality", cancel_delay=WINDOW + FINALITY)
-creation("vault: no token", tokens=[])
-creation("vault: token is not a contract", tokens=[(addresses([ALICE])[0], 1)])
-CREATIONS["vault: quantum is zero"] = lambda world: {"tokens": [(world.tokens[0].address, 0)]}
-CREATIONS["vault: quantum is 2**128 or more"] = lambda world: {"tokens": [(world.tokens[0].address, 2**128)]}
-CREATIONS["vault: token is registered twice"] = lambda world: {
-    "tokens": [(world.tokens[0].address, 1), (world.tokens[0].address, 2)]
-}
-
-
 @pytest.mark.parametrize("reason", CASES)
 def test_refused_with_its_reason_and_without_effect(world: World, reason: str) -> None:
     world.refused(reason, *CASES[reason](world))
-
-
-@pytest.mark.parametrize("reason", CREATIONS)
-def test_creation_refused_with_its_reason(world: World, reason: str) -> None:
-    assert world.creation_reason(*world.terms(**CREATIONS[reason](world))) == reason
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"finality": 2**256 - 1},
-        {"settle_window": 2**256 - 1},
-        {"settle_window": 2**255, "finality": 2**255},
-        {"withdraw_delay": 2**256 - 1},
-    ],
-)
-def test_terms_that_overflow_are_refused(world: World, changes: dict[str, int]) -> None:
-    artifact = contracts.load("Vault")
-    with pytest.raises(AssertionError, match="creation reverted"):
-        world.deploy(artifact.abi, artifact.bytecode, *world.terms(**changes))
 
 
 def test_every_reason_of_the_source_is_provoked_and_means_one_thing() -> None:

@@ -7,9 +7,20 @@ import random
 import pytest
 
 from darkpool.eip712 import Domain, address_of
-from darkpool.settlement import Settlement, delta_rows, nullifier_rows, ordered_signatures, sign
-from darkpool.types import Address, Nonce, TokenIndex, address_hex
-from tests.contracts.world import ALICE, BOB, CAROL, MEMBERS, NOBODY, QUANTA, WINDOW, World, key
+from darkpool.settlement import Delta, Settlement, delta_rows, nullifier_rows, ordered_signatures, sign
+from darkpool.types import Address, Nonce, Quanta, TokenIndex, address_hex
+from tests.contracts.world import (
+    ALICE,
+    BOB,
+    CAROL,
+    MEMBERS,
+    NOBODY,
+    QUANTA,
+    WINDOW,
+    World,
+    key,
+    unchecked,
+)
 
 GAS_WARM = 1_600_000
 GAS_NEW_WORDS = 3_300_000
@@ -59,6 +70,28 @@ def test_a_late_failure_undoes_everything(world: World) -> None:
     settlement = world.settlement(nets, [(ALICE, 0)])
     world.refused("settle: a balance would be negative", None, "settle", *world.signed(settlement))
     assert (world.balance(ALICE, 0), world.bits(ALICE, 0)) == (10, 0)
+
+
+@pytest.mark.parametrize("token", [0, 1])
+@pytest.mark.parametrize("difference", [-1, 1])
+def test_no_token_may_gain_or_lose(world: World, token: int, difference: int) -> None:
+    """The first token and the last are checked at different places."""
+    rows = []
+    for number in (0, 1):
+        world.hold(ALICE, number, 10)
+        nets = {ALICE: -5, BOB: 5 + (difference if number == token else 0)}
+        rows += [Delta(TokenIndex(number), address_of(a), Quanta(net)) for a, net in nets.items()]
+    rows.sort(key=lambda row: row.key)
+    sound = world.settlement()
+    fields = {name: getattr(sound, name) for name in Settlement.__slots__} | {"deltas": tuple(rows)}
+    arguments = world.signed(unchecked(Settlement, **fields))
+    world.refused("settle: deltas of a token do not sum to zero", None, "settle", *arguments)
+
+
+def test_bits_of_a_word_accumulate(world: World) -> None:
+    for nonce in (0, 5, 255):
+        world.done(None, "settle", *world.signed(world.settlement(spent=[(ALICE, nonce)])))
+    assert world.bits(ALICE, 0) == 1 | 1 << 5 | 1 << 255
 
 
 def test_signatures_do_not_carry_over_to_another_vault(world: World) -> None:

@@ -41,9 +41,10 @@ def mint(receiver: address, amount: uint256):
 @external
 def join(vault: address, quanta: uint256):
     """
-    @notice Makes the token itself an account of the vault, with a request for withdrawal.
+    @notice Makes the token itself an account of the vault, with a request for withdrawal
+            and some of itself left.
     """
-    self.balanceOf[self] += quanta
+    self.balanceOf[self] += 2 * quanta
     extcall Vault(vault).deposit(0, quanta)
     extcall Vault(vault).request_withdrawal(0, quanta)
 
@@ -53,8 +54,10 @@ def transferFrom(sender: address, receiver: address, amount: uint256) -> bool:
     if self.mood == Mood.REFUSING:
         return False
     if self.mood == Mood.DEPOSITING:
+        self.mood = Mood.HONEST  # once is enough
         extcall Vault(msg.sender).deposit(0, amount)
     if self.mood == Mood.WITHDRAWING:
+        self.mood = Mood.HONEST
         extcall Vault(msg.sender).withdraw(0)
     if self.mood == Mood.SHRINKING:
         self.balanceOf[receiver] -= 1
@@ -71,6 +74,7 @@ def transfer(receiver: address, amount: uint256) -> bool:
     if self.mood == Mood.REFUSING:
         return False
     if self.mood == Mood.WITHDRAWING:
+        self.mood = Mood.HONEST
         extcall Vault(msg.sender).withdraw(0)
     self.balanceOf[msg.sender] -= amount
     self.balanceOf[receiver] += amount

@@ -1,0 +1,74 @@
+"""A kept-alive committee of three real member processes for the tests of the whole path."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from commitments.params import INSECURE_TEST, PRODUCTION, Profile
+from commitments.threshold import safe_prime
+from darkpool.auction import PlainOrder
+from darkpool.chain import Chain
+from darkpool.committee.coordinator import Coordinator
+from darkpool.committee.seat import Seat, seats_from_primes
+from darkpool.committee.transport import Tap
+from darkpool.market import Grid
+from darkpool.orderfile import OrderRow, TickSize
+from darkpool.run import MEMBERS, THRESHOLD, Batch, Options, Plan, Run, RunReport
+from darkpool.types import Quanta, Tick
+
+REFERENCE = 1_000  # ticks
+TICK = TickSize.parse("0.01")
+
+
+class Committee:
+    """Members that live as long as the fixture; every run brings a chain, a market and accounts of its own."""
+
+    def __init__(self, coordinator: Coordinator, runner: asyncio.Runner) -> None:
+        self._coordinator, self._runner = coordinator, runner
+
+    def execute(self, prepared: Plan, options: Options) -> RunReport:
+        """The report of a run, which has already compared itself with the plain auction and the chain."""
+        return self._runner.run(Run(prepared, options).execute(self._coordinator))
+
+
+def seats(profile: Profile) -> list[Seat]:
+    """Fresh seats, dealt in this process."""
+    primes = [safe_prime(profile.modulus_bits // 2) for _ in range(2)]
+    return seats_from_primes(primes[0], primes[1], MEMBERS, THRESHOLD)
+
+
+@contextmanager
+def running(
+    dealt: Sequence[Seat], modules: Sequence[str] | None = None, tap: Tap | None = None, timeout: int = 60
+) -> Iterator[Committee]:
+    """A committee for the length of the block."""
+    Chain.embedded()  # py-evm raises the recursion limit on import, which hypothesis must not see mid-test
+    with tempfile.TemporaryDirectory(prefix="dp-test-") as folder, asyncio.Runner() as runner:
+        coordinator = Coordinator(dealt, Path(folder), modules, tap, timeout)
+        runner.run(coordinator.__aenter__())
+        try:
+            yield Committee(coordinator, runner)
+        finally:
+            runner.run(coordinator.close())
+
+
+def plan_of(levels: int, rounds: Sequence[tuple[Tick, Sequence[PlainOrder]]]) -> Plan:
+    """Orders in the clear as a checked file would give them, with a reference of its own for each round."""
+    grid = Grid.centred(Quanta(REFERENCE), Quanta(1), levels)
+    batches, number = [], 0
+    for reference, orders in rounds:
+        rows = []
+        for order in orders:
+            number += 1
+            price = int(grid.price(order.tick))
+            row = OrderRow(str(number), order.account, order.side, order.quantity, price)
+            rows.append((row, order.tick))
+        batches.append(Batch(reference, tuple(rows)))
+    return Plan(TICK, grid, tuple(batches), ())
+
+
+__all__ = ["INSECURE_TEST", "PRODUCTION", "Committee", "plan_of", "running", "seats"]

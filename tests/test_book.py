@@ -1,0 +1,253 @@
+"""The book: who may leave it, and what a round seals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from commitments import merkle
+from darkpool.book import NO_CROSS, cancel_digest
+from darkpool.eip712 import sign_digest
+from darkpool.errors import OrderRefused
+from darkpool.market import RoundState
+from darkpool.order import SealedOrder, TimeInForce
+from darkpool.types import Nonce, Quanta, RoundId, Tick
+from tests.venue_support import (
+    BASE,
+    NOW,
+    QUOTE,
+    Venue,
+    buy,
+    collateral_of,
+    key_of,
+    sell,
+    some_terms,
+)
+
+
+def reasons(answers: Sequence[SealedOrder | OrderRefused]) -> list[str]:
+    """An empty text for what was accepted, else the field refused."""
+    return [a.message.split(":")[0] if isinstance(a, OrderRefused) else "" for a in answers]
+
+
+# --- cancel and halt --------------------------------------------------------------------------------
+
+
+def test_a_cancelled_order_returns_its_lock() -> None:
+    venue = Venue(names=("ada",))
+    before = collateral_of(venue.wallets["ada"])
+    order = venue.place("ada", buy(1, 1))
+    assert venue.cancel(order) == order
+    assert not venue.book.standing
+    venue.check()
+    after = collateral_of(venue.wallets["ada"])
+    assert [after[t].opening for t in after] == [before[t].opening for t in before]
+
+
+def test_only_the_account_cancels() -> None:
+    venue = Venue(names=("ada", "ben"))
+    order = venue.place("ada", buy(1, 1))
+    right = cancel_digest(venue.terms, order.account, order.nonce)
+    wrong = [
+        sign_digest(right, key_of("ben")),
+        sign_digest(cancel_digest(venue.terms, order.account, Nonce(1)), key_of("ada")),
+        sign_digest(cancel_digest(some_terms(id=b"\x09" * 32), order.account, order.nonce), key_of("ada")),
+        sign_digest(
+            cancel_digest(replace(venue.terms, chain_id=1), order.account, order.nonce), key_of("ada")
+        ),
+        order.signature,
+        bytes(65),
+        b"",
+    ]
+    for signature in wrong:
+        with pytest.raises(OrderRefused, match="signature: not the account's"):
+            venue.book.cancel(order.account, order.nonce, signature)
+    assert venue.book.standing == (order,)
+    venue.check()
+
+
+def test_what_does_not_stand_cannot_be_cancelled() -> None:
+    venue = Venue(names=("ada",))
+    order = venue.place("ada", buy(1, 1))
+    venue.cancel(order)
+    with pytest.raises(OrderRefused, match="no standing order"):
+        venue.cancel(order)
+
+
+def test_a_sealed_order_cannot_be_cancelled_until_its_round_ends() -> None:
+    venue = Venue(names=("ada",))
+    order = venue.place("ada", buy(1, 1))
+    sealed = venue.seal()
+    with pytest.raises(OrderRefused, match="in sealed round 1"):
+        venue.cancel(order)
+    venue.finish(sealed)
+    venue.cancel(order)
+    venue.check()
+
+
+def test_a_halt_drops_the_accounts_unsealed_orders_and_takes_no_new_ones() -> None:
+    venue = Venue(names=("ada", "ben"))
+    venue.place("ada", buy(1, 1))
+    kept = venue.place("ben", buy(1, 1))
+    raw = venue.sealed("ada", venue.draft("ada", buy(1, 1))).raw
+    ada = venue.wallets["ada"]
+    venue.book.halt(ada.address)
+    ada.released([Nonce(0)])
+    assert venue.book.standing == (kept,)
+    assert reasons([venue.answer(raw)]) == ["account"]
+    venue.check()
+    venue.book.resume(ada.address)
+    assert reasons([venue.answer(raw)]) == [""]
+
+
+def test_a_halted_accounts_sealed_order_stays_to_the_end_of_its_round_and_no_longer() -> None:
+    venue = Venue(names=("ada", "ben"))
+    venue.place("ada", buy(1, 1))
+    venue.place("ben", buy(1, 1))
+    sealed = venue.seal()
+    venue.book.halt(venue.wallets["ada"].address)
+    assert len(venue.book.standing) == 2
+    venue.finish(sealed)
+    assert [venue.name_of(o.account) for o in venue.book.standing] == ["ben"]
+    venue.check()
+
+
+def test_a_restart_from_the_public_value_heals_an_account_that_lost_its_state() -> None:
+    venue = Venue(names=("ada",))
+    ada = venue.wallets["ada"]
+    venue.place("ada", buy(1, 1))
+    ada._free[BASE] = replace(ada._free[BASE], version=99)  # it does not know its own F any more
+    venue.book.halt(ada.address)
+    ada.released([Nonce(0)])
+    for token in (BASE, QUOTE):
+        venue.book.ledger.restart(ada.address, token, Quanta(1_000_000))
+        version = venue.book.ledger.of(ada.address, token).version
+        ada._free[token] = replace(ada._free[token], version=version - 1)
+        ada.restarted(token, Quanta(1_000_000))
+    venue.book.resume(ada.address)
+    venue.check()
+    venue.place("ada", buy(1, 1))
+    venue.check()
+
+
+# --- sealing ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "minima,places,seals",
+    [
+        ({}, "", False),
+        ({}, "a", True),
+        ({"min_orders": 2}, "a", False),
+        ({"min_orders": 2}, "aa", True),
+        ({"min_accounts": 2}, "aaa", False),
+        ({"min_accounts": 2}, "ab", True),
+        ({"min_accounts": 2, "min_orders": 3}, "ab", False),
+        ({"min_accounts": 2, "min_orders": 3}, "aba", True),
+    ],
+)
+def test_a_round_below_its_minima_stays_open(minima: dict[str, int], places: str, seals: bool) -> None:
+    venue = Venue(terms=some_terms(**minima), names=("ada", "ben"))
+    for letter in places:
+        venue.place({"a": "ada", "b": "ben"}[letter], buy(1, 1))
+    sealed = venue.book.seal(NOW)
+    assert (sealed is not None) == seals
+    assert venue.book.current_round.state is (RoundState.SEALED if seals else RoundState.OPEN)
+    if sealed is None:
+        venue.place("ada", buy(1, 1))
+
+
+def test_a_sealed_list_is_the_book_in_arrival_order_under_one_root() -> None:
+    venue = Venue()
+    placed = [venue.place(name, buy(k % 4, k)) for k, name in enumerate(("ada", "ben", "ada", "cyd"))]
+    sealed = venue.seal()
+    assert sealed.orders == tuple(placed)
+    assert sealed.root == merkle.root(o.leaf for o in placed)
+    assert sealed.accounts == tuple(sorted({o.account for o in placed}))
+    assert sealed.terms_hash == venue.terms.hash
+    assert (sealed.round, sealed.sealed_at, sealed.reference) == (1, NOW, 2)
+
+
+def test_every_part_of_a_sealed_list_is_in_its_digest() -> None:
+    venue = Venue(names=("ada",))
+    venue.place("ada", buy(1, 1))
+    venue.place("ada", buy(1, 1))
+    sealed, domain = venue.seal(), venue.terms.domain
+    changed = [
+        replace(sealed, round=RoundId(2)),
+        replace(sealed, market=bytes(32)),
+        replace(sealed, reference=Tick(1)),
+        replace(sealed, sealed_at=NOW + 1),
+        replace(sealed, orders=sealed.orders[:1]),
+        replace(sealed, root=bytes(32)),
+        replace(sealed, terms_hash=bytes(32)),
+    ]
+    digests = {s.digest(domain) for s in changed} | {sealed.digest(domain)}
+    assert len(digests) == 8
+
+
+def test_a_round_is_sealed_once_and_the_next_opens_after_its_end() -> None:
+    venue = Venue(names=("ada",))
+    venue.place("ada", buy(1, 1))
+    sealed = venue.seal()
+    with pytest.raises(OrderRefused, match="is sealed, not open"):
+        venue.book.seal(NOW)
+    with pytest.raises(OrderRefused, match="still sealed"):
+        venue.open(2)
+    venue.finish(sealed)
+    for end in (venue.book.abort, lambda: venue.book.finish(NO_CROSS)):
+        with pytest.raises(OrderRefused, match="none is sealed"):
+            end()
+    with pytest.raises(OrderRefused, match="not open"):
+        venue.book.seal(NOW)
+    venue.open(2)
+    assert venue.seal().round == 2
+
+
+def test_expiry_is_judged_at_sealing() -> None:
+    venue = Venue(names=("ada", "ben"))
+    gtt = TimeInForce.GOOD_TILL_TIME
+    first = venue.place("ada", buy(1, 1), time_in_force=gtt, valid_until=NOW + 10)
+    second = venue.place("ben", buy(1, 1), time_in_force=gtt, valid_until=NOW + 11)
+    sealed = venue.seal(NOW + 10)
+    assert sealed.orders == (second,)
+    venue.wallets["ada"].released([first.nonce])
+    venue.check()
+
+
+def test_expiry_can_leave_a_round_below_its_minima() -> None:
+    venue = Venue(terms=some_terms(min_orders=2), names=("ada", "ben"))
+    venue.place("ada", buy(1, 1), time_in_force=TimeInForce.GOOD_TILL_TIME, valid_until=NOW + 1)
+    kept = venue.place("ben", buy(1, 1))
+    assert venue.book.seal(NOW + 1) is None
+    assert venue.book.standing == (kept,)
+
+
+def test_an_order_admitted_while_a_round_is_sealed_waits_for_the_next() -> None:
+    venue = Venue(names=("ada", "ben"))
+    venue.place("ada", buy(3, 1))
+    venue.place("ben", sell(0, 1))
+    sealed = venue.seal()
+    late = venue.place("ada", buy(3, 2))
+    assert late not in sealed.orders
+    venue.check()
+    result, fills = venue.finish(sealed)
+    assert result.crossed
+    assert [len(f) for f in fills.values()] == [1, 1]
+    assert venue.book.standing == (late,)
+    venue.check()
+    venue.settled(RoundId(1))
+    venue.check()
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_an_order_for_one_round_is_not_taken_once_that_round_is_sealed(ended: bool) -> None:
+    venue = Venue(names=("ada", "ben"))
+    venue.place("ada", buy(1, 1))
+    sealed = venue.seal()
+    if ended:
+        venue.finish(sealed)
+    raw = venue.sealed("ben", venue.draft("ben", buy(1, 1), TimeInForce.ROUND)).raw
+    assert reasons([venue.answer(raw)]) == ["first_round"]

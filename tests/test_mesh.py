@@ -1,0 +1,307 @@
+"""The mesh over real Unix sockets: steps, aborts, time limits, peers that misbehave or leave."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from commitments.encoding import Writer
+from darkpool.committee import transport as module
+from darkpool.committee.transport import Kind, Link, Mesh
+from darkpool.errors import RoundAborted
+
+SESSION, OTHER = b"\x01" * 32, b"\x02" * 32
+LIMIT = 5.0
+SHORT = 0.05
+
+
+def run(coroutine: Coroutine[Any, Any, None]) -> None:
+    """A test's body within a time limit."""
+    asyncio.run(asyncio.wait_for(coroutine, 20))
+
+
+class Meshes:
+    """n members in one process, each pair joined by a real socket."""
+
+    def __init__(self, n: int) -> None:
+        self.members = {i: Mesh(i, n) for i in range(1, n + 1)}
+        self.tasks: dict[tuple[int, int], asyncio.Task[None]] = {}
+
+    async def join(self, directory: Path, *, served: bool = True) -> None:
+        for low in self.members:
+            for high in (i for i in self.members if i > low):
+                await self._join(directory / f"{low}-{high}", low, high, served=served)
+
+    async def _join(self, path: Path, low: int, high: int, *, served: bool) -> None:
+        accepted: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
+
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            accepted.set_result(Link(reader, writer, f"member {high}"))
+
+        server = await asyncio.start_unix_server(accept, path, limit=1 << 20)
+        reader, writer = await asyncio.open_unix_connection(path, limit=1 << 20)
+        self.members[high].links[low] = Link(reader, writer, f"member {low}")
+        self.members[low].links[high] = await accepted
+        server.close()
+        for me, peer in ((low, high), (high, low)):
+            if served:
+                self.tasks[me, peer] = asyncio.create_task(self.members[me].serve(peer))
+
+    def close(self) -> None:
+        for mesh in self.members.values():
+            for link in mesh.links.values():
+                link.close()
+        for task in self.tasks.values():
+            task.cancel()
+
+
+@asynccontextmanager
+async def meshes(tmp_path: Path, n: int = 3) -> AsyncIterator[dict[int, Mesh]]:
+    group = Meshes(n)
+    await group.join(tmp_path)
+    try:
+        yield group.members
+    finally:
+        group.close()
+        await asyncio.gather(*group.tasks.values(), return_exceptions=True)
+
+
+async def step(
+    mesh: Mesh, name: str = "a", session: bytes = SESSION, seconds: float = LIMIT
+) -> dict[int, bytes]:
+    """Everybody sends "<me>><peer>"."""
+    out = {peer: b"%d>%d" % (mesh.index, peer) for peer in mesh.peers}
+    return await mesh.exchange(session, name, out, seconds)
+
+
+async def settle(condition: Callable[[], bool]) -> None:
+    """Wait until frames under way have arrived."""
+    async with asyncio.timeout(LIMIT):
+        while not condition():  # noqa: ASYNC110 - nothing tells when a buffer has been read
+            await asyncio.sleep(0.001)
+
+
+async def refusal(awaitable: Awaitable[object]) -> str:
+    try:
+        await awaitable
+    except RoundAborted as error:
+        return str(error)
+    pytest.fail("not aborted")
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_a_step_brings_everybody_everybodys_message(tmp_path: Path, n: int) -> None:
+    async def body() -> None:
+        async with meshes(tmp_path, n) as members:
+            for name in ("a", "b", "c"):
+                got = await asyncio.gather(*(step(m, name) for m in members.values()))
+                for mesh, arrived in zip(members.values(), got, strict=True):
+                    assert arrived == {p: b"%d>%d" % (p, mesh.index) for p in mesh.peers}
+            assert not any(m._arrived for m in members.values())
+
+    run(body())
+
+
+def test_sessions_and_steps_under_way_at_once_do_not_mix(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with meshes(tmp_path, 2) as members:
+            one, two = members.values()
+            names = [("a", SESSION), ("b", SESSION), ("a", OTHER)]
+            ahead = [asyncio.create_task(step(one, *n)) for n in names]
+            await settle(lambda: len(two._arrived) == 3)
+            for name, session in reversed(names):
+                out = {1: name.encode() + session}
+                assert await two.exchange(session, name, out, LIMIT) == {1: b"1>2"}
+            got = await asyncio.gather(*ahead)
+            assert got == [{2: name.encode() + session} for name, session in names]
+
+    run(body())
+
+
+def test_a_silent_member_is_named_when_time_is_up(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with meshes(tmp_path) as members:
+            said = await asyncio.gather(*(refusal(step(members[i], seconds=SHORT)) for i in (1, 2)))
+            assert said == ["step a: no answer from members [3] in 0.05 s"] * 2
+
+    run(body())
+
+
+def test_an_abort_ends_the_session_for_all_with_its_reason(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with meshes(tmp_path) as members:
+            waiting = [asyncio.create_task(refusal(step(members[i]))) for i in (1, 2)]
+            await asyncio.sleep(0)
+            members[3].abort(SESSION, "wrong mask from member 1")
+            assert await asyncio.gather(*waiting) == ["member 3: wrong mask from member 1"] * 2
+            # Another session goes on.
+            await asyncio.gather(*(step(m, session=OTHER) for m in members.values()))
+
+    run(body())
+
+
+def test_an_abort_before_the_step_counts(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with meshes(tmp_path, 2) as members:
+            members[2].abort(SESSION, "no")
+            await settle(lambda: bool(members[1]._aborted))
+            assert await refusal(step(members[1])) == "member 2: no"
+
+    run(body())
+
+
+def test_a_long_reason_is_cut(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with meshes(tmp_path, 2) as members:
+            members[2].abort(SESSION, "\u00e9" * 2_000)
+            await settle(lambda: bool(members[1]._aborted))
+            assert len(members[1]._aborted[SESSION]) <= 512
+            assert 2 in members[1].links
+
+    run(body())
+
+
+def test_a_member_that_leaves_during_a_step_is_named(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with meshes(tmp_path) as members:
+            waiting = [asyncio.create_task(refusal(step(members[i]))) for i in (1, 2)]
+            await asyncio.sleep(0.01)
+            for link in list(members[3].links.values()):
+                link.close()
+            assert await asyncio.gather(*waiting) == ["step a: members [3] left"] * 2
+            assert await refusal(step(members[1], "b")) == "step b: member 3 is away"
+
+    run(body())
+
+
+def test_what_a_member_sent_before_it_left_still_counts(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with meshes(tmp_path, 2) as members:
+            sent = asyncio.create_task(refusal(step(members[2])))
+            await settle(lambda: bool(members[1]._arrived))
+            waiting = asyncio.create_task(step(members[1]))
+            await asyncio.sleep(0)
+            members[2].links[1].close()
+            assert await waiting == {2: b"2>1"}
+            sent.cancel()
+
+    run(body())
+
+
+def frame(name: bytes, data: bytes = b"", session: bytes = SESSION) -> bytes:
+    return bytes(Writer().fixed(session, 32).var(name).var(data))
+
+
+@pytest.mark.parametrize(
+    "kind,body_",
+    [
+        (Kind.STEP, b""),
+        (Kind.STEP, SESSION[:-1]),
+        (Kind.STEP, SESSION),
+        (Kind.STEP, frame(b"x" * 65)),
+        (Kind.STEP, frame(b"x") + b"\0"),
+        (Kind.STEP, frame(b"x", b"data")[:-1]),
+        (Kind.ABORT, SESSION),
+        (Kind.ABORT, bytes(Writer().fixed(SESSION, 32).var(b"r" * 513))),
+        (Kind.ABORT, bytes(Writer().fixed(SESSION, 32).var(b"r")) + b"\0"),
+        (Kind.REQUEST, frame(b"x")),
+        (Kind.REPLY, frame(b"x")),
+        (Kind.HELLO, frame(b"x")),
+    ],
+)
+def test_a_frame_no_step_consists_of_ends_the_link(tmp_path: Path, kind: Kind, body_: bytes) -> None:
+    async def body() -> None:
+        async with meshes(tmp_path, 2) as members:
+            waiting = asyncio.create_task(refusal(step(members[1])))
+            await asyncio.sleep(0)
+            members[2].links[1].send(kind, body_)
+            assert await waiting == "step a: members [2] left"
+
+    run(body())
+
+
+def test_a_step_sent_twice_ends_the_link_and_keeps_the_first(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with meshes(tmp_path) as members:
+            for data in (b"one", b"two"):
+                members[2].links[1].send(Kind.STEP, frame(b"a", data))
+            await settle(lambda: 2 not in members[1].links)
+            assert members[1]._arrived[SESSION, b"a"] == {2: b"one"}
+            assert 3 in members[1].links
+
+    run(body())
+
+
+def test_a_flood_of_steps_ends_the_flooders_link_only(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with meshes(tmp_path) as members:
+            for k in range(module.MAX_STEPS_WAITING + 1):
+                members[2].links[1].send(Kind.STEP, frame(b"%d" % k))
+            await settle(lambda: 2 not in members[1].links)
+            assert len(members[1]._arrived) == module.MAX_STEPS_WAITING
+            # Member 3 is not made to pay for it.
+            members[3].links[1].send(Kind.STEP, frame(b"a"))
+            await settle(lambda: (SESSION, b"a") in members[1]._arrived)
+            assert 3 in members[1].links
+
+    run(body())
+
+
+def test_a_flood_of_aborts_is_bounded(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with meshes(tmp_path, 2) as members:
+            for k in range(2 * module.MAX_STEPS_WAITING):
+                members[2].abort(k.to_bytes(32), "no")
+            last = (2 * module.MAX_STEPS_WAITING - 1).to_bytes(32)
+            await settle(lambda: last in members[1]._aborted)
+            assert len(members[1]._aborted) == module.MAX_STEPS_WAITING
+
+    run(body())
+
+
+def test_a_session_that_is_over_keeps_nothing_and_never_starts_again(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with meshes(tmp_path, 2) as members:
+            members[2].links[1].send(Kind.STEP, frame(b"a"))
+            await settle(lambda: bool(members[1]._arrived))
+            members[1].forget(SESSION)
+            assert not members[1]._arrived
+            members[2].links[1].send(Kind.STEP, frame(b"b"))
+            members[2].abort(SESSION, "late")
+            members[2].links[1].send(Kind.STEP, frame(b"c", session=OTHER))
+            await settle(lambda: bool(members[1]._arrived))
+            assert list(members[1]._arrived) == [(OTHER, b"c")]
+            assert not members[1]._aborted
+            assert await refusal(step(members[1])) == "step a: the session is over"
+
+    run(body())
+
+
+def test_evaluator_traffic_goes_its_own_way(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with meshes(tmp_path, 2) as members:
+            heard: list[tuple[int, bytes]] = []
+            members[1].on_mpc = lambda peer, data: heard.append((peer, data))
+            members[2].send_mpc(1, b"one")
+            members[2].send_mpc(1, b"")
+            members[2].send_mpc(3, b"to nobody")
+            await settle(lambda: len(heard) == 2)
+            assert heard == [(2, b"one"), (2, b"")]
+            assert not members[1]._arrived
+
+    run(body())
+
+
+def test_traffic_is_counted(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with meshes(tmp_path) as members:
+            await asyncio.gather(*(step(m) for m in members.values()))
+            assert [m.frames for m in members.values()] == [4] * 3
+            assert len({m.octets for m in members.values()}) == 1
+
+    run(body())
