@@ -84,21 +84,31 @@ class Plan:
         return [row for batch in self.batches for row in batch.rows]
 
     def deposits(self) -> dict[str, tuple[Quanta, Quanta]]:
-        """(base, quote) quanta that cover every account's locks. Raises ConfigError beyond the vault's cap."""
+        """(base, quote) quanta for every account: enough for its locks.
+
+        Deposits are public, so every account gets the same power of two where the vault's cap allows it; what
+        its own orders need would tell their worth. Raises ConfigError beyond the cap.
+        """
         needs: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
         for row, level in self.rows:
+            need = needs[row.account]
             if row.side is Side.SELL:
-                needs[row.account][0] += row.quantity
+                need[_BASE] += row.quantity
             else:
-                needs[row.account][1] += row.quantity * self.grid.price(level)
-        for place_, name in enumerate(("base", "quote")):
-            total = sum(n[place_] for n in needs.values())
-            if total > _MAX_DEPOSITS:
-                raise ConfigError(
-                    f"deposits: the file needs {total} {name} quanta, the vault holds at most 2^64 - 1",
-                    "split the file",
-                )
-        return {account: (Quanta(b), Quanta(q)) for account, (b, q) in needs.items()}
+                need[_QUOTE] += row.quantity * self.grid.price(level)
+        amounts = [_deposits("base", [n[_BASE] for n in needs.values()])]
+        amounts.append(_deposits("quote", [n[_QUOTE] for n in needs.values()]))
+        return {a: (Quanta(b), Quanta(q)) for a, b, q in zip(needs, *amounts, strict=True)}
+
+
+def _deposits(name: str, needs: Sequence[int]) -> list[int]:
+    if sum(needs) > _MAX_DEPOSITS:
+        raise ConfigError(
+            f"deposits: the file needs {sum(needs)} {name} quanta, the vault holds at most 2^64 - 1", "split the file"
+        )
+    most = max(needs, default=0)
+    alike = min(1 << most.bit_length(), _MAX_DEPOSITS // max(len(needs), 1))
+    return [alike] * len(needs) if alike >= most else list(needs)
 
 
 def plan(path: Path, options: Options) -> Plan:

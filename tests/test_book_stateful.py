@@ -302,7 +302,7 @@ def run(examples: int, steps: int) -> None:
 
 
 def test_book_traders_and_chain_agree_in_any_order_of_events() -> None:
-    run(examples=45, steps=30)
+    run(examples=40, steps=30)
 
 
 @pytest.mark.slow

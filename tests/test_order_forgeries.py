@@ -19,7 +19,7 @@ from commitments.order_statement import Commitments, Handle
 from commitments.order_verify import Claim, invalid_claims, verify, verify_batch
 from commitments.paillier import PublicKey
 from commitments.params import GROUP_ORDER, RANDOMNESS_RESPONSE_BITS, SLOT_RESPONSE_BITS
-from commitments.pedersen import Opening
+from commitments.pedersen import Opening, bit_generators, slot_generators
 from tests.commitments_equations import broken, challenges
 from tests.commitments_liar import Lie, binary, honest_lie, simulate, tell
 from tests.commitments_support import Sample, a_sample, decode_claim, encode_claim, published_key, sample
@@ -165,6 +165,19 @@ def test_a_commitment_to_another_amount(name: str, shift: int) -> None:
     refused(tell(KEY, lie(values={name: value})), name)
 
 
+def test_c_h_for_another_slot_than_the_ciphertexts() -> None:
+    g = slot_generators(8)
+    moved = lie(twist=lambda sent: replace(sent, c_h=sent.c_h + (g[2] - g[3]) * 5))
+    refused(tell(KEY, moved), "h")
+
+
+def test_c_bits_of_other_digits_than_the_responses() -> None:
+    b = bit_generators(160)
+    for at in (0, 40, 159):
+        shifted = lie(twist=lambda sent, at=at: replace(sent, c_bits=sent.c_bits + b[at]))
+        refused(tell(KEY, shifted), "bits")
+
+
 def test_c_m_for_another_slot() -> None:
     for slot in (0, 1, 2, 4, 7):
         refused(tell(KEY, lie(values={"m": 5 * slot})), "m")
@@ -252,12 +265,16 @@ def test_the_sign_may_not_change_after_the_challenge() -> None:
 # --- auditors' handles ------------------------------------------------------------------------------
 
 
-def test_handles_of_other_randomness() -> None:
+@pytest.mark.parametrize("at", [0, 1])
+@pytest.mark.parametrize("name", ["q", "m"])
+def test_a_handle_of_other_randomness(at: int, name: str) -> None:
     def twist(sent: Commitments) -> Commitments:
-        a = order().statement.auditor_keys
-        return replace(sent, handles=(Handle(sent.handles[0].q + a[0], sent.handles[0].m), sent.handles[1]))
+        handles = list(sent.handles)
+        a = order().statement.auditor_keys[at]
+        handles[at] = replace(handles[at], **{name: getattr(handles[at], name) + a})
+        return replace(sent, handles=tuple(handles))
 
-    refused(tell(KEY, lie(twist=twist)), "handle_q/0")
+    refused(tell(KEY, lie(twist=twist)), f"handle_{name}/{at}")
 
 
 def test_handles_of_two_keys_exchanged() -> None:

@@ -14,6 +14,7 @@ from commitments.encoding import Reader, Writer
 from commitments.errors import DecodeError
 from commitments.group import Point
 from commitments.paillier import PublicKey
+from darkpool import jsontext
 from darkpool.committee.transport import MAX_FRAME
 from darkpool.market import Grid, Market
 from darkpool.order import Terms
@@ -43,10 +44,7 @@ class Message:
     def decode(data: bytes) -> Message:
         """Raises DecodeError."""
         reader = Reader(data)
-        try:
-            fields = json.loads(reader.var("head", MAX_HEAD))
-        except (ValueError, RecursionError):
-            raise DecodeError("head", "not JSON") from None
+        fields = jsontext.parsed(reader.var("head", MAX_HEAD), "head")
         if not isinstance(fields, dict) or not isinstance(fields.get("op"), str):
             raise DecodeError("head", "not an object with an op")
         blobs = [reader.var(f"blob {i}", MAX_FRAME) for i in range(reader.uint("blobs", 4, MAX_BLOBS))]

@@ -21,7 +21,7 @@ from commitments.paillier import public_key
 from commitments.params import Profile
 from commitments.prss import MaskKeys, MaskSet, deal_mask_keys, mask_sets
 from commitments.threshold import Committee, KeyShare, deal, safe_prime
-from darkpool import eip712
+from darkpool import eip712, jsontext
 from darkpool.errors import ConfigError
 from darkpool.types import Address, PrivateKey
 
@@ -75,13 +75,12 @@ class Seat:
         try:
             with path.open("rb") as file:
                 data = file.read(_MAX_FILE + 1)
-            return _seat(json.loads(data) if len(data) <= _MAX_FILE else None)
+            return _seat(jsontext.parsed(data, path.name) if len(data) <= _MAX_FILE else None)
         except (
             OSError,
             ValueError,
             KeyError,
             TypeError,
-            RecursionError,
             CommitmentsError,
             ConfigError,
         ) as error:
