@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -291,21 +291,27 @@ class BookMachine(RuleBasedStateMachine):
             assert self.venue.book._open[wallet.address] == len(mine)
 
 
-def run(examples: int, steps: int) -> None:
+def run(examples: int, steps: int, *, shrink: bool) -> None:
+    """Shrinking a failure seals thousands of orders, so only the long test does it."""
     checks = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
+    phases = [Phase.explicit, Phase.reuse, Phase.generate, *([Phase.shrink] if shrink else [])]
     run_state_machine_as_test(
         BookMachine,
         settings=settings(
-            max_examples=examples, stateful_step_count=steps, deadline=None, suppress_health_check=checks
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            suppress_health_check=checks,
+            phases=phases,
         ),
     )
 
 
 def test_book_traders_and_chain_agree_in_any_order_of_events() -> None:
-    run(examples=40, steps=30)
+    run(examples=40, steps=30, shrink=False)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1_800)
 def test_book_traders_and_chain_agree_at_length() -> None:
-    run(examples=200, steps=50)
+    run(examples=200, steps=50, shrink=True)
