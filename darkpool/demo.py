@@ -40,7 +40,7 @@ class OperatorView:
     def __call__(self, direction: str, kind: int, body: bytes) -> None:
         """The tap."""
         if kind in (Kind.REQUEST, Kind.REPLY):
-            label = f"{Message.decode(body[NUMBER_BYTES:]).op} {direction.split()[0]}"
+            label = f"{Message.decode(body[NUMBER_BYTES:]).op} {direction.split(maxsplit=1)[0]}"
             self.frames[label] += 1
             self.octets[label] += len(body)
 
@@ -54,7 +54,11 @@ def flow(tick: TickSize) -> list[OrderRow]:
         side = Side(rng.randrange(2))
         lean = 1 if side is Side.BUY else -1
         price = None if rng.random() < 0.1 else reference + lean * rng.randrange(-9, 7)  # noqa: PLR2004
-        rows.append(OrderRow(f"order-{number:02d}", _DESKS[rng.randrange(8)], side, Lots(rng.randrange(1, 5_000)), price))
+        rows.append(
+            OrderRow(
+                f"order-{number:02d}", _DESKS[rng.randrange(8)], side, Lots(rng.randrange(1, 5_000)), price
+            )
+        )
     return rows
 
 
@@ -106,12 +110,26 @@ def _views(report: RunReport) -> Table:
         "nothing",
     )
     table.add_row("price and volume", public, public, public, "inside the transcript hash")
-    table.add_row("long side, last price level, cut", "nothing", "side, level, position of the cut", "nothing", "nothing")
     table.add_row(
-        "fills", "nothing", "only shares of account totals", f"{filled} of {row.quantity} lots of {order_id}", "nothing"
+        "long side, last price level, cut",
+        "nothing",
+        "side, level, position of the cut",
+        "nothing",
+        "nothing",
     )
     table.add_row(
-        f"net of {desk}", f"{net:+d} lots", f"{net:+d} lots", f"{net:+d} lots", f"{net:+d} base quanta of {account[:10]}…"
+        "fills",
+        "nothing",
+        "only shares of account totals",
+        f"{filled} of {row.quantity} lots of {order_id}",
+        "nothing",
+    )
+    table.add_row(
+        f"net of {desk}",
+        f"{net:+d} lots",
+        f"{net:+d} lots",
+        f"{net:+d} lots",
+        f"{net:+d} base quanta of {account[:10]}…",
     )
     table.add_row(
         "orders spent",

@@ -60,8 +60,8 @@ class RoundReport:
 class Venue:
     """One market, its book, its committee and its chain, as the operator runs them.
 
-    It fails closed: once operator and members may hold different books it opens no further round, and says why
-    in `halted`; one settlement at a time may be pending.
+    It fails closed: once operator and members may hold different books it opens no further round, and says
+    why in `halted`; one settlement at a time may be pending.
     """
 
     def __init__(self, terms: Terms, chain: Chain, committee: Coordinator, operator_key: PrivateKey) -> None:
@@ -96,8 +96,9 @@ class Venue:
             token = tokens[deposit.token]
             self.book.ledger.deposit(deposit.account, token, deposit.quanta)
             await self.committee.chain_event("deposit", deposit.account, token, deposit.quanta)
-        requests = [*self.chain.withdrawal_requests(start, final), *self.chain.cancel_requests(start, final)]
-        for account in sorted({request.account for request in requests}):
+        accounts = {request.account for request in self.chain.withdrawal_requests(start, final)}
+        accounts |= {request.account for request in self.chain.cancel_requests(start, final)}
+        for account in sorted(accounts):
             self.book.halt(account)
             await self.committee.chain_event("halt", account, tokens[0], 0)
 
@@ -107,7 +108,9 @@ class Venue:
         Raises OrderRefused while the venue is halted or the settlement before is pending.
         """
         if self._pending is not None and (await self.resolve()).round.state is RoundState.SUBMITTED:
-            raise OrderRefused(f"round {self._pending.round.id}: its settlement is pending", "wait for its end")
+            raise OrderRefused(
+                f"round {self._pending.round.id}: its settlement is pending", "wait for its end"
+            )
         if self.halted:
             raise OrderRefused(f"venue: halted: {self.halted}", "start a new committee")
         self._rounds += 1
@@ -121,7 +124,7 @@ class Venue:
         return self.book.admit(orders, now)
 
     async def forward(self, accepted: Sequence[SealedOrder], now: int) -> None:
-        """Pass accepted orders on to every member, who verify for themselves. Raises PeerFault if one refuses."""
+        """Pass accepted orders on to the members, who verify too. Raises PeerFault if one refuses."""
         try:
             if accepted:
                 await self.committee.submit(self.terms, [order.raw for order in accepted], now)
@@ -130,7 +133,7 @@ class Venue:
             raise
 
     async def close(self) -> RoundReport:
-        """3. Seal the open round and bring it to its end: settled, no_cross, aborted; or submitted, if pending.
+        """3. Seal the open round and bring it to its end: settled, no_cross or aborted; submitted if pending.
 
         If the market's minima are not met it stays open. Raises OrderRefused if none is open.
         """
@@ -144,7 +147,7 @@ class Venue:
             curves, sum_seconds = self._curves(sealed)
             started = time.perf_counter()
             number, epoch = self.chain.next_id(), self.chain.epoch()
-            signed = await self.committee.clear(self.terms, sealed, number, epoch)
+            signed = await self.committee.clear(self.terms, number, epoch)
             timings = Timings(sum_seconds, time.perf_counter() - started)
             settlement, signatures = self._signed_settlement(sealed, signed, number, epoch)
         except (RoundAborted, PeerFault, SettlementRefused) as error:
@@ -182,7 +185,7 @@ class Venue:
         return settlement, signatures
 
     def _submit(self, report: RoundReport, signatures: Sequence[Signature]) -> RoundReport:
-        """5. Submit. Without a receipt the settlement is pending, not void: it may land until its window ends."""
+        """5. Submit. Without a receipt it is pending, not void: it may land until its window ends."""
         market_round = report.round.advance(RoundState.SIGNED).advance(RoundState.SUBMITTED)
         started = time.perf_counter()
         receipt, reason = None, ""

@@ -14,7 +14,9 @@ _SHOWN_FILLS = 40
 
 def as_json(report: RunReport) -> dict[str, Any]:
     """The object of `--json`: base in lots, quote in ticks times lots, prices as decimals on the tick."""
-    settled = [r.report for r in report.rounds if r.report.receipt is not None and r.report.settlement is not None]
+    settled = [
+        r.report for r in report.rounds if r.report.receipt is not None and r.report.settlement is not None
+    ]
     return {
         "rounds": [_round(report, r) for r in report.rounds],
         "settlements": [
@@ -48,7 +50,7 @@ def nets_of(report: RunReport, outcome: RoundOutcome) -> list[tuple[str, int, in
 
 
 def netting_ratio(report: RunReport) -> float:
-    """Gross over net lots of all settlements: how much trading one moved lot stands for. 0 if nothing traded."""
+    """Gross over net lots of all settlements: the trading one moved lot stands for. 0 if nothing traded."""
     gross = sum(2 * r.report.result.volume for r in report.rounds)
     net = sum(abs(n) for r in report.rounds for n in r.report.result.nets.values())
     return round(gross / net, 4) if net else 0.0
@@ -96,7 +98,8 @@ def as_tables(report: RunReport) -> RenderableType:
     summary.add_row(*(f"{value:g}" for value in timings(report).values()))
     parts.append(summary)
     parts.append(
-        "checked: price, volume, fills and nets against the plain auction; balances and nullifiers against the chain"
+        "checked: price, volume, fills and nets against the plain auction; "
+        "balances and nullifiers against the chain"
     )
     return Group(*parts)
 
@@ -127,6 +130,6 @@ def _round_tables(report: RunReport, outcome: RoundOutcome) -> list[RenderableTy
     if receipt is not None:
         parts.append(
             f"settled in 0x{receipt.tx_hash.hex()}: {receipt.gas_used} gas, "
-            f"{len(outcome.report.consumed)} nullifiers, {len(result.nets)} accounts; netting {netting_ratio(report):g}"
+            f"{len(outcome.report.consumed)} nullifiers, {len(result.nets)} accounts"
         )
     return [*parts, ""]

@@ -104,7 +104,8 @@ class Plan:
 def _deposits(name: str, needs: Sequence[int]) -> list[int]:
     if sum(needs) > _MAX_DEPOSITS:
         raise ConfigError(
-            f"deposits: the file needs {sum(needs)} {name} quanta, the vault holds at most 2^64 - 1", "split the file"
+            f"deposits: the file needs {sum(needs)} {name} quanta, the vault holds at most 2^64 - 1",
+            "split the file",
         )
     most = max(needs, default=0)
     alike = min(1 << most.bit_length(), _MAX_DEPOSITS // max(len(needs), 1))
@@ -147,7 +148,7 @@ class Desk:
 
 @dataclass(frozen=True, slots=True)
 class RoundOutcome:
-    """One round as the command reports it: the engine's report, and every order's fill as its trader opened it."""
+    """One round as the command reports it: the engine's report, and fills as their traders opened them."""
 
     report: RoundReport
     orders: int
@@ -180,7 +181,7 @@ class Run:
         self.report: RunReport
 
     async def execute(self, committee: Coordinator) -> RunReport:
-        """Everything from deposits to the final check. Raises RoundAborted, PeerFault, CheckFailed, ChainError."""
+        """From deposits to the final check. Raises RoundAborted, PeerFault, CheckFailed, ChainError."""
         operator = _fresh_key()
         chain = Chain.embedded()
         terms = self._deploy(chain, committee, operator)
@@ -197,7 +198,9 @@ class Run:
                 for row, level in batch.rows
             ]
             for desk, order in orders:  # renewals are in the plain book since the round they come from
-                self._plain.add(order.reference, PlainOrder(desk.name, order.side, order.level, order.quantity))
+                self._plain.add(
+                    order.reference, PlainOrder(desk.name, order.side, order.level, order.quantity)
+                )
             await self._submit(venue, market_round.id, [*renewals, *orders])
             self._progress("clear", number - 1, len(self.plan.batches))
             outcome, remainders = self._fills(await venue.close())
@@ -291,7 +294,9 @@ class Run:
         if report.round.state is RoundState.ABORTED:
             raise RoundAborted(f"round {report.round.id}: {report.reason}", "every order was released")
         if report.round.state is RoundState.SUBMITTED:
-            raise RoundAborted(f"round {report.round.id} was not settled: {report.reason}", "look at the chain")
+            raise RoundAborted(
+                f"round {report.round.id} was not settled: {report.reason}", "look at the chain"
+            )
         if report.sealed is None:
             return RoundOutcome(report, 0, 0, ()), []
         digest = report.sealed.digest(self.report.terms.domain)
@@ -340,12 +345,14 @@ class Run:
         for desk in self._desks.values():
             for index in (_BASE, _QUOTE):
                 held = chain.balance(index, desk.wallet.address)
-                _same(number, f"{desk.name}'s balance on chain", held, desk.deposited[index] + desk.nets[index])
+                _same(
+                    number, f"{desk.name}'s balance on chain", held, desk.deposited[index] + desk.nets[index]
+                )
         spent: defaultdict[tuple[Address, int], int] = defaultdict(int)
         for order in outcome.report.consumed:
             spent[order.account, order.nonce >> 8] |= 1 << (order.nonce & 255)
-        for (account, word), mask in spent.items():
-            _same(number, "nullifier bits", chain.nullifier_word(account, word) & mask, mask)
+        for (address, word), mask in spent.items():
+            _same(number, "nullifier bits", chain.nullifier_word(address, word) & mask, mask)
         _same(number, "spent orders", len(outcome.report.consumed), len(plain.consumed))
 
 
@@ -356,7 +363,8 @@ def _same(number: RoundId, what: str, got: object, expected: object) -> None:
 
 def _finish_all(terms: Terms, drafts: Sequence[tuple[Desk, Draft]]) -> list[bytes]:
     return [
-        sealed.finish(terms.key, terms.chain_id, terms.contract, desk.wallet.private_key).raw for desk, sealed in drafts
+        sealed.finish(terms.key, terms.chain_id, terms.contract, desk.wallet.private_key).raw
+        for desk, sealed in drafts
     ]
 
 
@@ -368,7 +376,9 @@ def run_file(path: Path, options: Options, progress: Progress = silent, tap: Tap
     """Run a file from beginning to end, with a committee of its own, in a temporary data folder."""
     prepared = plan(path, options)
     prepared.deposits()
-    seats = ceremony(options.profile, MEMBERS, THRESHOLD, lambda tested: progress("key ceremony", tested, None))
+    seats = ceremony(
+        options.profile, MEMBERS, THRESHOLD, lambda tested: progress("key ceremony", tested, None)
+    )
 
     async def with_committee(home: Path) -> RunReport:
         async with Coordinator(seats, home, tap=tap) as committee:

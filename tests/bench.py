@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial as partial_of
 from pathlib import Path
 from statistics import median
 
@@ -84,8 +85,9 @@ def _drafts(terms: Terms, seat: Seat, count: int) -> tuple[Wallet, list[Draft]]:
     return wallet, drafts
 
 
-def orders(seat: Seat) -> list[Figure]:
+def orders(seats: list[Seat]) -> list[Figure]:
     """Seal, decode, verify alone and in batches, sum."""
+    seat = seats[0]
     key = seat.committee.key
     terms = _terms(key)
     wallet, drafts = _drafts(terms, seat, max(BATCHES) + 2)
@@ -112,9 +114,11 @@ def orders(seat: Seat) -> list[Figure]:
         verify_batch(key, claims)
 
     for count in BATCHES:
-        per_order = _median_ms(5 if count > 1 else 15, lambda count=count: admit(count)) / count
+        per_order = _median_ms(5 if count > 1 else 15, partial_of(admit, count)) / count
         label = "alone" if count == 1 else f"in a batch of {count}"
-        figures.append(Figure(f"decode and verify {label}, per order", per_order, "ms", 40 if count == 1 else 12))
+        figures.append(
+            Figure(f"decode and verify {label}, per order", per_order, "ms", 40 if count == 1 else 12)
+        )
     ciphertexts = [order.sent.ciphertexts for order in sealed]
     parts = range(terms.packing.ciphertexts)
     total = _median_ms(5, lambda: [key.product(c[j] for c in ciphertexts) for j in parts])
@@ -133,7 +137,11 @@ def openings(seats: list[Seat]) -> list[Figure]:
     return [
         Figure("partial decryption", _median_ms(9, lambda: partial(committee, seats[0].share, c)), "ms"),
         Figure("combination, with its check", _median_ms(9, lambda: combine(committee, c, partials)), "ms"),
-        Figure("checking an opening, in a batch of 20", _median_ms(5, lambda: verify_openings(key, many)) / 20, "ms"),
+        Figure(
+            "checking an opening, in a batch of 20",
+            _median_ms(5, lambda: verify_openings(key, many)) / 20,
+            "ms",
+        ),
     ]
 
 
@@ -145,7 +153,9 @@ def a_round(seats: list[Seat]) -> list[Figure]:
         side = Side(rng.randrange(2))
         lean = 1 if side is Side.BUY else -1
         level = Tick(LEVELS // 2 + lean * rng.randrange(-12, 8))
-        book.append(PlainOrder(f"desk-{number % ROUND_ACCOUNTS:02d}", side, level, Lots(rng.randrange(1, 5_000))))
+        book.append(
+            PlainOrder(f"desk-{number % ROUND_ACCOUNTS:02d}", side, level, Lots(rng.randrange(1, 5_000)))
+        )
     prepared = plan_of(LEVELS, [(Tick(LEVELS // 2), book)])
 
     async def run(home: Path) -> RunReport:
@@ -169,7 +179,12 @@ def a_round(seats: list[Seat]) -> list[Figure]:
         ),
         Figure("settlement of that round", receipt.gas_used, "gas"),
         Figure("peak memory of a member", max(s["peak_bytes"] for s in statuses) / mebibyte, "MiB", 600),
-        Figure("peak memory of an evaluator", max(s["evaluator_peak_bytes"] for s in statuses) / mebibyte, "MiB", 600),
+        Figure(
+            "peak memory of an evaluator",
+            max(s["evaluator_peak_bytes"] for s in statuses) / mebibyte,
+            "MiB",
+            600,
+        ),
         Figure(
             "peak memory of operator, chain and traders in one process",
             resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
@@ -182,10 +197,15 @@ def a_round(seats: list[Seat]) -> list[Figure]:
 def machine() -> str:
     """What the figures were measured on."""
     model = next(
-        (line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        (
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
         platform.processor(),
     )
-    return f"{model}, {os.cpu_count()} cores, {platform.python_implementation()} {platform.python_version()}, {platform.system()}"
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    return f"{model}, {os.cpu_count()} cores, {python}, {platform.system()}"
 
 
 def main() -> None:
@@ -197,15 +217,11 @@ def main() -> None:
     sys.stderr.write("key ceremony at 3072 bits …\n")
     seats = ceremony(PRODUCTION, MEMBERS, THRESHOLD)
     figures = [Figure("key ceremony, two processes, once", time.perf_counter() - started, "s")]
-    for name, measure in (
-        ("orders", lambda: orders(seats[0])),
-        ("openings", lambda: openings(seats)),
-        ("a round", lambda: a_round(seats)),
-    ):
-        sys.stderr.write(f"{name} …\n")
-        figures += measure()
+    for measure in (orders, openings, a_round):
+        sys.stderr.write(f"{measure.__name__} …\n")
+        figures += measure(seats)
     if arguments.json:
-        print(json.dumps({"machine": machine(), "figures": [asdict(f) for f in figures]}))  # noqa: T201
+        print(json.dumps({"machine": machine(), "figures": [asdict(f) for f in figures]}))
         return
     table = Table(title=machine(), caption="profile production (3072 bits), T = 64, n = 3, t = 1; medians")
     table.add_column("what")

@@ -25,7 +25,7 @@ TICK = TickSize.parse("0.01")
 
 
 class Committee:
-    """Members that live as long as the fixture; every run brings a chain, a market and accounts of its own."""
+    """Members that live as long as the fixture; every run brings a chain, a market and accounts."""
 
     def __init__(self, coordinator: Coordinator, runner: asyncio.Runner) -> None:
         self._coordinator, self._runner = coordinator, runner

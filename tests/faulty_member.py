@@ -1,6 +1,7 @@
-"""A member that misbehaves: `python -m tests.faulty_member HOME SOCKETS`, the fault named in DARKPOOL_TEST_FAULT.
+"""A member that misbehaves: `python -m tests.faulty_member HOME SOCKETS`.
 
-Everything else about it is the real member; each fault changes one message or one moment.
+DARKPOOL_TEST_FAULT names the fault. Everything else about it is the real member; each fault changes one
+message or one moment.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from pathlib import Path
 
 from gmpy2 import mpz
 
+from commitments import threshold
 from commitments.paillier import Ciphertext, PublicKey
 from commitments.prss import Mask
 from commitments.threshold import Committee, KeyShare
-from darkpool.committee import node, opening
+from darkpool.committee import member, node, opening
 from darkpool.committee.messages import Message
 from darkpool.committee.opening import Session
 
@@ -26,12 +28,12 @@ STEP = "DARKPOOL_TEST_STEP"  # the first step whose name starts with this is the
 
 def wrong_partial() -> None:
     """A partial decryption of something else."""
-    honest = opening.partial
+    honest = threshold.partial
 
     def wrong(committee: Committee, share: KeyShare, c: Ciphertext) -> mpz:
         return honest(committee, share, c) * 2 % committee.key.n
 
-    opening.partial = wrong
+    vars(opening)["partial"] = wrong
 
 
 def wrong_mask() -> None:
@@ -90,13 +92,13 @@ def dead() -> None:
 
 
 def _reply(op: str, change: Callable[[Message], Message]) -> None:
-    honest = node.Member.handle
+    honest = member.Member.handle
 
-    async def wrong(self: node.Member, request: Message) -> Message:
+    async def wrong(self: member.Member, request: Message) -> Message:
         reply = await honest(self, request)
         return change(reply) if request.op == op else reply
 
-    node.Member.handle = wrong  # type: ignore[method-assign]
+    member.Member.handle = wrong  # type: ignore[method-assign]
 
 
 def _flipped(blobs: Sequence[bytes]) -> list[bytes]:

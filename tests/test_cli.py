@@ -15,7 +15,7 @@ import pytest
 from darkpool.auction import PlainOrder, clear
 from darkpool.market import Grid
 from darkpool.orderfile import OUTSIDE, TickSize, place, read_orders
-from darkpool.types import Quanta
+from darkpool.types import Lots, Quanta
 from tests.shared_data import BITSTAMP, shared_file
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,7 +24,7 @@ HEADER = "account,side,quantity,limit_price\n"
 
 def darkpool(*arguments: str, timeout: int = 240) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own."""
-    return subprocess.run(  # noqa: S603 - our own command
+    return subprocess.run(
         [sys.executable, "-c", "from darkpool.cli import main; main()", *arguments],
         capture_output=True,
         text=True,
@@ -74,7 +74,7 @@ def test_a_bad_file_is_refused_in_one_line_before_anything_is_sealed(case: str, 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "named"),
+    "arguments, named",
     [
         (["--reference", "ten"], "reference"),
         (["--reference", "10.005"], "reference"),
@@ -105,10 +105,11 @@ def test_help_is_quick_and_shows_an_example() -> None:
     assert done.returncode == 0
     assert "Example: darkpool run" in done.stdout
     # No cryptography or chain is imported for a help text.
-    code = "import sys; from darkpool.cli import app; heavy = {'web3', 'gmpy2', 'mpyc', 'eth_tester'} & set(sys.modules); print(sorted(heavy))"
-    probe = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    code = (
+        "import sys; from darkpool.cli import app; "
+        "print(sorted({'web3', 'gmpy2', 'mpyc', 'eth_tester'} & set(sys.modules)))"
     )
+    probe = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert probe.stdout.strip() == "[]"
 
 
@@ -186,7 +187,14 @@ def _check_bitstamp(path: Path, report: dict[str, Any]) -> None:
     rows = read_orders(path, tick)
     assert len({row.account for row in rows}) == 20
     placed = [(row, level) for row in rows if (level := place(row, grid)) is not OUTSIDE]
-    outcome = clear([PlainOrder(r.account, r.side, level, r.quantity) for r, level in placed], 64, grid.level(grid.price(grid.level(Quanta(2360)))), 0, 1)
+    reference = grid.level(Quanta(tick.ticks("236.00")))
+    outcome = clear(
+        [PlainOrder(r.account, r.side, level, r.quantity) for r, level in placed],
+        64,
+        reference,
+        0,
+        Lots(1),
+    )
     assert outcome is not None
     (only,) = report["rounds"]
     assert only["orders"] == len(placed)
@@ -198,7 +206,9 @@ def _check_bitstamp(path: Path, report: dict[str, Any]) -> None:
     bought: Counter[str] = Counter()
     for fill, (row, _) in zip(only["fills"], placed, strict=True):
         bought[row.account] += fill["filled"] * (1 if row.side == 0 else -1)
-    assert {n["account"]: n["base"] for n in only["nets"] if n["base"]} == {a: b for a, b in bought.items() if b}
+    assert {n["account"]: n["base"] for n in only["nets"] if n["base"]} == {
+        a: b for a, b in bought.items() if b
+    }
     assert len(report["settlements"]) == 1
     assert len(report["outside_band"]) == len(rows) - len(placed)
 

@@ -1,7 +1,7 @@
 """The encrypted path against the auction in the clear, on random books over several rounds.
 
-`Run` compares price, volume, fills, nets, balances and nullifiers with a plain recomputation and raises if any
-differs; here the outcomes are also compared with the rule itself, evaluated once more outside of it.
+`Run` compares price, volume, fills, nets, balances and nullifiers with a plain recomputation and raises if
+any differs; here the outcomes are also compared with the rule itself, evaluated once more outside of it.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from darkpool.auction import PlainBook, PlainOrder, clear
+from darkpool.auction import PlainBook, PlainOrder, PlainRound, clear
+from darkpool.chain import Chain
 from darkpool.market import Side
-from darkpool.run import CheckFailed, Options, Run, RunReport
+from darkpool.run import CheckFailed, Options, RoundOutcome, Run, RunReport
 from darkpool.types import Lots, Tick
 from tests.encrypted import INSECURE_TEST, Committee, plan_of, running, seats
 from tests.strategies import RandomBook, RandomSession, books, sessions
@@ -27,7 +28,9 @@ def committee() -> Iterator[Committee]:
 
 
 def _options(levels: int, pressure: int, volume: int, *, renew: bool = False) -> Options:
-    return Options("0.01", INSECURE_TEST, levels=levels, pressure_ticks=pressure, min_volume=volume, renew=renew)
+    return Options(
+        "0.01", INSECURE_TEST, levels=levels, pressure_ticks=pressure, min_volume=volume, renew=renew
+    )
 
 
 def _run_book(committee: Committee, book: RandomBook) -> None:
@@ -74,7 +77,7 @@ def test_random_books(committee: Committee, book: RandomBook) -> None:
 
 @few
 @given(session=sessions(levels=4, max_rounds=3, max_orders=4), renew=st.booleans())
-def test_random_sessions_roll_and_renew(committee: Committee, session: RandomSession, renew: bool) -> None:  # noqa: FBT001
+def test_random_sessions_roll_and_renew(committee: Committee, session: RandomSession, renew: bool) -> None:
     _run_session(committee, session, renew=renew)
 
 
@@ -90,7 +93,7 @@ def test_many_random_books(committee: Committee, book: RandomBook) -> None:
 @pytest.mark.timeout(1800)
 @many
 @given(session=sessions(max_rounds=4, max_orders=6), renew=st.booleans())
-def test_many_random_sessions(committee: Committee, session: RandomSession, renew: bool) -> None:  # noqa: FBT001
+def test_many_random_sessions(committee: Committee, session: RandomSession, renew: bool) -> None:
     _run_session(committee, session, renew=renew)
 
 
@@ -136,7 +139,7 @@ def test_the_comparison_reads_the_chain(committee: Committee, monkeypatch: pytes
     """Expectations that forget one desk's net do not match what the chain holds."""
     check = Run._check_chain
 
-    def forgetful(self: Run, outcome, plain, chain) -> None:  # type: ignore[no-untyped-def]
+    def forgetful(self: Run, outcome: RoundOutcome, plain: PlainRound, chain: Chain) -> None:
         for desk in self._desks.values():
             desk.nets[0] += 1
         check(self, outcome, plain, chain)

@@ -10,8 +10,8 @@ import pytest
 
 from commitments.params import INSECURE_TEST
 from darkpool.auction import PlainOrder
-from darkpool.committee import node
 from darkpool.committee.coordinator import Coordinator
+from darkpool.committee.member import Member
 from darkpool.committee.seat import Seat
 from darkpool.engine import RoundReport, Venue
 from darkpool.errors import ConfigError, RoundAborted
@@ -78,12 +78,14 @@ def assert_released(venue: Venue, report: RoundReport) -> None:
         token = venue.terms.tokens[deposit.token]
         fresh = type(venue.book.ledger)()
         fresh.deposit(deposit.account, token, deposit.quanta)
-        assert venue.book.ledger.of(deposit.account, token).current == fresh.of(deposit.account, token).current
+        assert (
+            venue.book.ledger.of(deposit.account, token).current == fresh.of(deposit.account, token).current
+        )
     assert market.base != market.quote
 
 
 @pytest.mark.parametrize(
-    ("fault", "step", "reason"),
+    "fault, step, reason",
     [
         ("wrong_partial", "", "partial decryptions"),
         ("wrong_mask", "", "masks: holders"),
@@ -114,8 +116,10 @@ def test_a_lie_in_the_last_step_may_leave_the_liar_with_a_result_and_then_halts(
 ) -> None:
     venue, report, _ = run_with_fault(dealt, monkeypatch, fault, "nets")
     assert_released(venue, report)
-    # The liar may hear of the abort before it has finished; if not, its signature keeps the orders locked there.
-    assert not venue.halted or "member 2: finish: round 1: this member has signed a settlement" in venue.halted
+    # The liar may hear of the abort before it has finished; if not, its signature keeps the orders locked.
+    assert (
+        not venue.halted or "member 2: finish: round 1: this member has signed a settlement" in venue.halted
+    )
 
 
 @pytest.mark.parametrize("step", ["curves/partials", "crosses", "nets"])
@@ -139,7 +143,7 @@ def test_a_silent_member_ends_the_round_when_time_is_up(
 
 
 @pytest.mark.parametrize(
-    ("fault", "reason"),
+    "fault, reason",
     [
         ("wrong_root", "answers differently"),
         ("wrong_root_signature", "over the root"),
@@ -154,7 +158,7 @@ def test_a_root_that_is_not_the_operators_is_not_cleared(
 
 
 @pytest.mark.parametrize(
-    ("fault", "reason"),
+    "fault, reason",
     [
         ("wrong_result", "reports another result"),
         ("wrong_settlement_signature", "signature"),
@@ -173,4 +177,4 @@ def test_a_result_that_is_not_agreed_is_not_settled_and_halts_the_venue(
 def test_a_member_that_has_signed_before_does_not_start_again(dealt: list[Seat], tmp_path: Path) -> None:
     (tmp_path / "journal.jsonl").write_text("{}\n")
     with pytest.raises(ConfigError, match="has signed before"):
-        node.Member(dealt[0], tmp_path)
+        Member(dealt[0], tmp_path)

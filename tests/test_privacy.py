@@ -1,7 +1,7 @@
 """What a round leaves behind: its shape depends on public facts alone, and hidden numbers are nowhere in it.
 
-Everything is recorded from a real run: all frames on the operator's links, all frames among members (MPC traffic
-included), members' logs and journals, the operator process's log, and what the chain holds.
+Everything is recorded from a real run: all frames on the operator's links, all frames among members (MPC
+traffic included), members' logs and journals, the operator process's log, and what the chain holds.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,11 @@ class Records:
     def shape(self) -> dict[str, object]:
         """Types, counts and lengths."""
         return {
-            "operator": Counter((d, self._label(k, b), len(b)) for d, k, b in self.operator if "status" not in self._label(k, b)),
+            "operator": Counter(
+                (d, self._label(k, b), len(b))
+                for d, k, b in self.operator
+                if "status" not in self._label(k, b)
+            ),
             "members": Counter((d, k, len(b)) for d, k, b in self.members if not self._is_status(k, b)),
             "files": {name: [len(line) for line in data.splitlines()] for name, data in self.files.items()},
             "log": [len(line) for line in self.log],
@@ -83,7 +88,9 @@ class _Handler(logging.Handler):
             self._lines.append(self.format(record))
 
 
-def record(dealt: Sequence[Seat], prepared: Plan, monkeypatch: pytest.MonkeyPatch) -> tuple[RunReport, Records]:
+def record(
+    dealt: Sequence[Seat], prepared: Plan, monkeypatch: pytest.MonkeyPatch
+) -> tuple[RunReport, Records]:
     """Run a plan with recording members and keep everything."""
     records = Records()
     venues: list[Venue] = []
@@ -100,7 +107,9 @@ def record(dealt: Sequence[Seat], prepared: Plan, monkeypatch: pytest.MonkeyPatc
             records.operator.append((direction, kind, body))
 
         async with Coordinator(dealt, home, [RECORDING] * 3, tap) as committee:
-            return await Run(prepared, Options("0.01", INSECURE_TEST, levels=prepared.grid.levels)).execute(committee)
+            return await Run(prepared, Options("0.01", INSECURE_TEST, levels=prepared.grid.levels)).execute(
+                committee
+            )
 
     handler, root = _Handler(records.log), logging.getLogger()
     level = root.level
@@ -123,7 +132,7 @@ def record(dealt: Sequence[Seat], prepared: Plan, monkeypatch: pytest.MonkeyPatc
 
 def chain_data(chain: Chain) -> list[bytes]:
     """Calldata and logs of every transaction but the deployments."""
-    web3 = chain._evm._web3
+    web3: Any = chain._evm._web3
     data = []
     for number in range(chain.head() + 1):
         for transaction in web3.eth.get_block(number, full_transactions=True)["transactions"]:
@@ -209,7 +218,7 @@ def _found(records: Records, grid: Grid) -> set[bytes]:
     return {needle for needle in _sentinels(grid) if needle in haystack}
 
 
-def _generous(self: Plan) -> dict[str, tuple[Quanta, Quanta]]:
+def _generous(_: Plan) -> dict[str, tuple[Quanta, Quanta]]:
     return {"A": (Quanta(1 << 40), Quanta(1 << 40)), "B": (Quanta(1 << 40), Quanta(1 << 63))}
 
 

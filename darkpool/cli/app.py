@@ -58,17 +58,27 @@ def shown_progress() -> Iterator[Progress]:
 @app.command(
     epilog="Example: darkpool run orders.csv --reference 236.10 --tick 0.10 --per-round 100 --renew --json"
 )
-def run(  # noqa: PLR0913 - the command's options
-    orders: Annotated[Path, typer.Argument(help="CSV with the header account,side,quantity,limit_price[,order_id].")],
+def run(
+    orders: Annotated[
+        Path, typer.Argument(help="CSV with the header account,side,quantity,limit_price[,order_id].")
+    ],
     reference: Annotated[
         str | None, typer.Option(help="Price the grid is centred on. Default: the median limit of the file.")
     ] = None,
     tick: Annotated[str, typer.Option(help="Price step.")] = "0.01",
     levels: Annotated[int, typer.Option(help="Price levels of the grid.", min=2, max=256)] = 64,
-    pressure_ticks: Annotated[int, typer.Option(help="L of the auction rule; 0 stays nearest the reference.", min=0, max=256)] = 0,
-    per_round: Annotated[int | None, typer.Option(help="New orders per round. Default: all in one.", min=1)] = None,
-    renew: Annotated[bool, typer.Option("--renew", help="Re-submit what is left of orders of a crossing round.")] = False,
-    min_volume: Annotated[int, typer.Option(help="Least lots a round must cross to reveal anything else.", min=1)] = 1,
+    pressure_ticks: Annotated[
+        int, typer.Option(help="L of the auction rule; 0 stays nearest the reference.", min=0, max=256)
+    ] = 0,
+    per_round: Annotated[
+        int | None, typer.Option(help="New orders per round. Default: all in one.", min=1)
+    ] = None,
+    renew: Annotated[
+        bool, typer.Option("--renew", help="Re-submit what is left of orders of a crossing round.")
+    ] = False,
+    min_volume: Annotated[
+        int, typer.Option(help="Least lots a round must cross to reveal anything else.", min=1)
+    ] = 1,
     profile: Annotated[ProfileName, typer.Option(help="Security profile.")] = ProfileName.PRODUCTION,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -79,7 +89,9 @@ def run(  # noqa: PLR0913 - the command's options
     from darkpool import report
     from darkpool.run import Options, run_file
 
-    options = Options(tick, PROFILES[profile.value], reference, levels, pressure_ticks, per_round, renew, min_volume)
+    options = Options(
+        tick, PROFILES[profile.value], reference, levels, pressure_ticks, per_round, renew, min_volume
+    )
     with shown_progress() as progress:
         done = run_file(orders, options, progress)
     if as_json:
@@ -100,9 +112,13 @@ def demo() -> None:
     Console().print(shown)
 
 
-@convert.command(epilog="Example: darkpool convert bitstamp recording.csv orders.csv --first 300 --accounts 20")
-def bitstamp(  # noqa: PLR0913 - the command's options
-    recording: Annotated[Path, typer.Argument(help="CSV: order_id,timestamp_ms,side,price_usd,volume_satoshi.")],
+@convert.command(
+    epilog="Example: darkpool convert bitstamp recording.csv orders.csv --first 300 --accounts 20"
+)
+def bitstamp(
+    recording: Annotated[
+        Path, typer.Argument(help="CSV: order_id,timestamp_ms,side,price_usd,volume_satoshi.")
+    ],
     out: Annotated[Path, typer.Argument(help="Order file to write.")],
     first: Annotated[int, typer.Option(help="Orders to read.", min=1)] = 300,
     accounts: Annotated[int, typer.Option(help="Accounts to deal them to.", min=1)] = 20,

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from commitments.errors import DecodeError, VerificationError
 from commitments.threshold import Committee
@@ -37,7 +37,7 @@ _ROOT: Final = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True, slots=True)
 class SignedResult:
-    """What a quorum says of a round: result, signatures of the settlement by member, sealed totals by account."""
+    """What a quorum says of a round: result, settlement signatures by member, sealed totals by account."""
 
     result: RoundResult
     signatures: dict[int, Signature] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class Coordinator:
         self._generation = 0
         self._sockets: tempfile.TemporaryDirectory[str] | None = None
 
-    async def __aenter__(self) -> Coordinator:
+    async def __aenter__(self) -> Self:
         try:
             await self._launch()
         except BaseException:
@@ -86,7 +86,10 @@ class Coordinator:
         # Socket paths are short by law of the system (108 bytes), hence not below `home`; mode 0700.
         self._sockets = tempfile.TemporaryDirectory(prefix="dp-")
         sockets = Path(self._sockets.name)
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")]),
+        }
         for seat, module in zip(self._seats, self._modules, strict=True):
             home = self._home / f"member-{seat.index}"
             home.mkdir(mode=0o700, parents=True)
@@ -97,7 +100,9 @@ class Coordinator:
             )  # fmt: skip
             self._processes.append(process)
         for seat in self._seats:
-            self._links[seat.index] = await connect(sockets, seat.index, COORDINATOR, START_SECONDS, self._tap)
+            self._links[seat.index] = await connect(
+                sockets, seat.index, COORDINATOR, START_SECONDS, self._tap
+            )
         await self.restart_evaluators()
 
     async def close(self) -> None:
@@ -118,7 +123,7 @@ class Coordinator:
     # --- requests -----------------------------------------------------------------------------------
 
     async def _ask(self, index: int, request: bytes) -> Message:
-        """One request, one reply. Requests carry a number, so the late reply to one given up is not taken for another's."""
+        """One request, one reply, by number: a late reply to a request given up is passed over."""
         link = self._links[index]
         async with self._turns[index]:
             self._asked += 1
@@ -185,11 +190,15 @@ class Coordinator:
         """Orders the operator accepted, in arrival order. Raises PeerFault if a member refuses one."""
         for start in range(0, len(orders), MAX_BATCH):
             batch = orders[start : start + MAX_BATCH]
-            replies = await self._agreed(Message("orders", {"market": terms.market.id.hex(), "now": now}, batch))
+            replies = await self._agreed(
+                Message("orders", {"market": terms.market.id.hex(), "now": now}, batch)
+            )
             for index, reply in replies.items():
                 reasons = [r for r in reply.fields["refused"] if r]
                 if reasons:
-                    raise PeerFault(f"refused an order the operator accepted: {reasons[0]}", peer=f"member {index}")
+                    raise PeerFault(
+                        f"refused an order the operator accepted: {reasons[0]}", peer=f"member {index}"
+                    )
 
     async def cancel(self, terms: Terms, order: SealedOrder, signature: bytes) -> None:
         """Pass on an account's signed cancellation."""
@@ -217,7 +226,7 @@ class Coordinator:
             signatures[index] = reply.blobs[0]
         return signatures
 
-    async def clear(self, terms: Terms, sealed: SealedList, settlement: int, epoch: int) -> SignedResult:
+    async def clear(self, terms: Terms, settlement: int, epoch: int) -> SignedResult:
         """Have the members clear. Raises RoundAborted, with the first reason, if any of them could not."""
         fields: dict[str, Any] = {
             "market": terms.market.id.hex(),
@@ -236,7 +245,9 @@ class Coordinator:
         if first.op == "no_cross":
             return SignedResult(NO_CROSS)
         nets = {Address(bytes.fromhex(a)): int(net) for a, net in first.fields["nets"]}
-        result = RoundResult(True, Tick(first.integer("price")), Lots(first.integer("volume")), nets)
+        result = RoundResult(
+            crossed=True, price=Tick(first.integer("price")), volume=Lots(first.integer("volume")), nets=nets
+        )
         if any(len(reply.blobs) != 1 + len(nets) for reply in replies.values()):
             raise RoundAborted("a member sent too few sealed totals")
         signed = SignedResult(result)

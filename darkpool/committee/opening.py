@@ -64,7 +64,9 @@ class Session:
             for k in range(len(shares))
         ]
 
-    async def open(self, step: str, products: Sequence[Product], slots: Mapping[int, int], padded: int) -> list[list[int]]:
+    async def open(
+        self, step: str, products: Sequence[Product], slots: Mapping[int, int], padded: int
+    ) -> list[list[int]]:
         """This member's shares of every slot of each product, in order.
 
         `slots[part]` is how many slots that part of the curves holds; `padded` is the public number of
@@ -113,40 +115,55 @@ class Session:
         return [(position + k) % committee.members + 1 for k in range(committee.threshold + 1)]
 
     async def _decrypt(self, step: str, masked: Sequence[Ciphertext], padded: int) -> list[mpz]:
-        seat, committee, me = self.seat, self.seat.committee, self.seat.index
-        key, width = committee.key, committee.key.modulus_bytes
-        partials: list[dict[int, mpz]] = [{} for _ in masked]
-        out = {peer: b"" for peer in self.mesh.peers}
-        for position, c in enumerate(masked):
-            assigned = self._assigned(position)
-            if me in assigned:
-                value = partial(committee, seat.share, c)
-                partials[position][me] = value
-                if assigned[0] != me:
-                    out[assigned[0]] += int(value).to_bytes(width, "big")
-        combined = {peer: self._positions(peer, padded) for peer in committee.indices}
-        for peer in out:
-            due = sum(me in self._assigned(p) for p in combined[peer])
-            out[peer] = _pad(out[peer], due * width)
-        for peer, data in (await self.exchange(f"{step}/partials", out)).items():
-            reader = _sized(data, sum(peer in self._assigned(p) for p in combined[me]) * width, peer)
-            for position in self._positions(me, len(masked)):
-                if peer in self._assigned(position):
-                    partials[position][peer] = decode_residue(key, reader.fixed("partial", width), f"member {peer}")
+        """The plaintexts of masked products: every member combines its part and checks all others'."""
+        partials = await self._partials(f"{step}/partials", masked, padded)
+        mine = {p: combine(self.seat.committee, masked[p], partials[p]) for p in partials}
+        others = await self._openings(f"{step}/openings", mine, len(masked), padded)
+        verify_openings(self.seat.committee.key, [(masked[p], o) for p, o in others.items()])
+        return [(mine | others)[p].plaintext for p in range(len(masked))]
 
-        openings: dict[int, Opening] = {}
-        for position in self._positions(me, len(masked)):
-            openings[position] = combine(committee, masked[position], partials[position])
-        message = b"".join(_encode_opening(openings[p], width) for p in self._positions(me, len(masked)))
-        received = await self.broadcast(f"{step}/openings", _pad(message, len(combined[me]) * 2 * width))
+    async def _partials(
+        self, step: str, masked: Sequence[Ciphertext], padded: int
+    ) -> dict[int, dict[int, mpz]]:
+        """Partial decryptions, by position and member, of the products this member combines."""
+        seat, me = self.seat, self.seat.index
+        key, width = seat.committee.key, seat.committee.key.modulus_bytes
+        partials: dict[int, dict[int, mpz]] = {p: {} for p in self._positions(me, len(masked))}
+        out = dict.fromkeys(self.mesh.peers, b"")
+        for position, c in enumerate(masked):
+            combiner, *helpers = self._assigned(position)
+            if me == combiner:
+                partials[position][me] = partial(seat.committee, seat.share, c)
+            elif me in helpers:
+                out[combiner] += int(partial(seat.committee, seat.share, c)).to_bytes(width, "big")
+        for peer in out:
+            out[peer] = _pad(out[peer], self._helped(me, peer, padded) * width)
+        for peer, data in (await self.exchange(step, out)).items():
+            reader = _sized(data, self._helped(peer, me, padded) * width, peer)
+            for position in (p for p in partials if peer in self._assigned(p)):
+                encoded = reader.fixed("partial", width)
+                partials[position][peer] = decode_residue(key, encoded, f"member {peer}")
+        return partials
+
+    async def _openings(
+        self, step: str, mine: Mapping[int, Opening], count: int, padded: int
+    ) -> dict[int, Opening]:
+        """Exchange openings; those of the products other members combined, by position, not yet checked."""
+        key, width = self.seat.committee.key, self.seat.committee.key.modulus_bytes
+        sizes = {i: len(self._positions(i, padded)) * 2 * width for i in self.seat.committee.indices}
+        message = b"".join(_encode_opening(opening, width) for opening in mine.values())
         others: dict[int, Opening] = {}
-        for peer, data in received.items():
-            reader = _sized(data, len(combined[peer]) * 2 * width, peer)
-            for position in self._positions(peer, len(masked)):
+        for peer, data in (await self.broadcast(step, _pad(message, sizes[self.seat.index]))).items():
+            reader = _sized(data, sizes[peer], peer)
+            for position in self._positions(peer, count):
                 plaintext = mpz(reader.uint("plaintext", width))
-                others[position] = Opening(plaintext, decode_residue(key, reader.fixed("root", width), "root"))
-        verify_openings(key, [(masked[p], o) for p, o in others.items()])
-        return [(openings | others)[p].plaintext for p in range(len(masked))]
+                root = decode_residue(key, reader.fixed("root", width), f"root of member {peer}")
+                others[position] = Opening(plaintext, root)
+        return others
+
+    def _helped(self, helper: int, combiner: int, count: int) -> int:
+        """Among `count` products, how many the combiner combines with that helper."""
+        return sum(helper in self._assigned(p) for p in self._positions(combiner, count))
 
     def _positions(self, combiner: int, count: int) -> list[int]:
         return [p for p in range(count) if self._assigned(p)[0] == combiner]
@@ -166,4 +183,3 @@ def _sized(data: bytes, length: int, peer: int) -> Reader:
 def _pad(data: bytes, length: int) -> bytes:
     """Random filling up to the public length."""
     return data + os.urandom(length - len(data))
-

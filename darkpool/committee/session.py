@@ -2,9 +2,9 @@
 
     curves -> shares -> auction -> does it cross? -> price and volume -> the cut -> nets -> sealed totals
 
-Everything opened to members is listed here: whether the round crosses; if so price, volume, the long side, its
-marginal tick u, the cut, and per account the net and whether it traded. Only price, volume, nets and traded
-accounts leave the committee.
+Everything opened to members is listed here: whether the round crosses; if so price, volume, the long side,
+its marginal tick u, the cut, and per account the net and whether it traded. Only price, volume, nets and
+traded accounts leave the committee.
 """
 
 from __future__ import annotations
@@ -95,7 +95,9 @@ class Clearing:
         return bit == 1
 
     async def _curves(self) -> tuple[list[int], list[int]]:
-        opened = await self._session.open("curves", self._matcher.curves(), self._slots, self._packing.ciphertexts)
+        opened = await self._session.open(
+            "curves", self._matcher.curves(), self._slots, self._packing.ciphertexts
+        )
         values = [share for part in opened for share in part]
         return values[0::2], values[1::2]
 
@@ -109,7 +111,9 @@ class Clearing:
     def _check_price(self, price: int, volume: int) -> None:
         market = self._terms.market
         if price >= market.grid.levels or not market.min_volume <= volume <= MAX_VOLUME:
-            raise VerificationError("auction", "price or volume is out of range: a member's evaluation is wrong")
+            raise VerificationError(
+                "auction", "price or volume is out of range: a member's evaluation is wrong"
+            )
 
     def _long(self, buys_long: int, u: int, price: int) -> _Long:
         """Every order of the long side that trades has a limit of u or better, so u bounds the price.
@@ -144,7 +148,7 @@ class Clearing:
         return opened[part][slot]
 
     async def _cut(self, long: _Long, target: int) -> tuple[int, int]:
-        """The arrival position of the first order with which tick u reaches the target, and the lots before it.
+        """Arrival position of the first order with which tick u reaches the target, and the lots before it.
 
         Returns (n, lots of the whole list) if none does. Always n.bit_length() steps of one shape.
         """
@@ -211,15 +215,19 @@ class Clearing:
         nets_ = [(bought[a] - sold[a]) % FIELD_PRIME for a in accounts]
         values = await self._session.reveal("nets", (*flags, *nets_))
         traded, nets = values[: len(accounts)], [_signed(v) for v in values[len(accounts) :]]
-        if any(t not in (0, 1) for t in traded) or any(n and not t for n, t in zip(nets, traded, strict=True)):
-            raise VerificationError("nets", "a flag is neither 0 nor 1, or an account that did not trade has a net")
+        if any(t not in (0, 1) for t in traded) or any(
+            n and not t for n, t in zip(nets, traded, strict=True)
+        ):
+            raise VerificationError(
+                "nets", "a flag is neither 0 nor 1, or an account that did not trade has a net"
+            )
         if sum(nets) or any(abs(n) > volume for n in nets):
             raise VerificationError("nets", "they do not sum to zero or exceed the volume")
         result = RoundResult(
-            True,
-            Tick(price),
-            Lots(volume),
-            {a: net for a, net, t in zip(accounts, nets, traded, strict=True) if t},
+            crossed=True,
+            price=Tick(price),
+            volume=Lots(volume),
+            nets={a: net for a, net, t in zip(accounts, nets, traded, strict=True) if t},
         )
         fill_keys = {o.account: o.statement.fill_key for o in self._sealed.orders}  # the latest order's
         index, digest = self._session.seat.index, self._session.digest
