@@ -9,12 +9,14 @@ against the current. Operator and members keep the same ledger from the same pub
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from commitments.group import Point
 from commitments.pedersen import generator_g
 from darkpool.errors import OrderRefused
-from darkpool.types import Address, Quanta
+from darkpool.types import Address, Nonce, Quanta
 
+NONCE_WINDOW: Final = 512
 # Values of F since the last decrease that are remembered; older ones are as if decreased.
 _MAX_REMEMBERED = 256
 
@@ -52,18 +54,62 @@ class FreeCollateral:
         )
 
 
+@dataclass(slots=True)
+class Nonces:
+    """The nonces an account has used: all below `lowest_unused`, and some within the window above it."""
+
+    lowest_unused: int = 0
+    used_above: set[int] = field(default_factory=set)
+
+    def check(self, nonce: Nonce) -> None:
+        """Raises OrderRefused for a used one, or one beyond the window."""
+        if nonce < self.lowest_unused or nonce in self.used_above:
+            raise OrderRefused(
+                f"nonce: {nonce} is used", hint=f"use an unused one from {self.lowest_unused} upwards"
+            )
+        if nonce >= self.lowest_unused + NONCE_WINDOW:
+            raise OrderRefused(
+                f"nonce: {nonce} is beyond {self.lowest_unused} + {NONCE_WINDOW}",
+                hint=f"use one from {self.lowest_unused} upwards",
+            )
+
+    def use(self, nonce: Nonce) -> None:
+        """It is spent, whatever becomes of its order."""
+        self.used_above.add(nonce)
+        while self.lowest_unused in self.used_above:
+            self.used_above.remove(self.lowest_unused)
+            self.lowest_unused += 1
+
+
 class Ledger:
-    """F of every account and token."""
+    """What holds for an account in every market: F of each token, spent nonces, halts.
+
+    Only accounts with a final deposit are known: nothing is kept of anybody else.
+    """
 
     def __init__(self) -> None:
         self._free: dict[tuple[Address, Address], FreeCollateral] = {}
+        self._nonces: dict[Address, Nonces] = {}
+        self.halted: set[Address] = set()
+
+    def check_known(self, account: Address) -> None:
+        """Raises OrderRefused for an account that never deposited: flooding the book must cost something."""
+        if account not in self._nonces:
+            raise OrderRefused(
+                "account: it has no final deposit", hint="deposit first, and wait for finality"
+            )
+
+    def nonces(self, account: Address) -> Nonces:
+        """The account's nonces, one sequence for all markets, as the vault keeps its nullifiers."""
+        return self._nonces[account]
 
     def of(self, account: Address, token: Address) -> FreeCollateral:
         """The account's F of that token; identity and version 0 for one never seen."""
         return self._free.setdefault((account, token), FreeCollateral())
 
     def deposit(self, account: Address, token: Address, amount: Quanta) -> None:
-        """A final deposit: F += amount * G."""
+        """A final deposit: F += amount * G. From the first one on the account is known."""
+        self._nonces.setdefault(account, Nonces())
         self.of(account, token).increase(generator_g() * amount)
 
     def restart(self, account: Address, token: Address, value: Quanta) -> None:

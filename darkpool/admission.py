@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Final
 
 from commitments.errors import DecodeError
@@ -17,7 +16,6 @@ from darkpool.errors import OrderRefused
 from darkpool.order import SealedOrder, Terms, TimeInForce
 from darkpool.types import Address, Nonce
 
-NONCE_WINDOW: Final = 512
 DAY_SLACK_SECONDS: Final = 60  # around midnight UTC both days are right
 _SECONDS_PER_DAY: Final = 86_400
 
@@ -75,33 +73,6 @@ def _check_times(order: SealedOrder, now: int) -> None:
         raise OrderRefused("valid_until: belongs to time in force 1, and to no other", hint="set it to 0")
     if s.valid_until and s.valid_until <= now:
         raise OrderRefused(f"valid_until: {s.valid_until} has passed ({now})", hint="choose a later time")
-
-
-@dataclass(slots=True)
-class Nonces:
-    """The nonces an account has used: all below `lowest_unused`, and some within the window above it."""
-
-    lowest_unused: int = 0
-    used_above: set[int] = field(default_factory=set)
-
-    def check(self, nonce: Nonce) -> None:
-        """Raises OrderRefused for a used one, or one beyond the window."""
-        if nonce < self.lowest_unused or nonce in self.used_above:
-            raise OrderRefused(
-                f"nonce: {nonce} is used", hint=f"use an unused one from {self.lowest_unused} upwards"
-            )
-        if nonce >= self.lowest_unused + NONCE_WINDOW:
-            raise OrderRefused(
-                f"nonce: {nonce} is beyond {self.lowest_unused} + {NONCE_WINDOW}",
-                hint=f"use one from {self.lowest_unused} upwards",
-            )
-
-    def use(self, nonce: Nonce) -> None:
-        """It is spent, whatever becomes of its order."""
-        self.used_above.add(nonce)
-        while self.lowest_unused in self.used_above:
-            self.used_above.remove(self.lowest_unused)
-            self.lowest_unused += 1
 
 
 class Tentative:

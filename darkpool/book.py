@@ -18,13 +18,15 @@ from commitments.order_verify import invalid_claims
 from commitments.pedersen import generator_g
 from darkpool import eip712
 from darkpool.account import Ledger
-from darkpool.admission import Nonces, Tentative, screened
+from darkpool.admission import Tentative, screened
 from darkpool.errors import OrderRefused
 from darkpool.market import MAX_ORDERS, Round, RoundState
 from darkpool.order import SealedOrder, Terms, TimeInForce
 from darkpool.types import Address, Lots, Nonce, Quanta, RoundId, Tick, address_hex
 
 MAX_OPEN_PER_ACCOUNT: Final = 512  # decoys count
+# One settlement takes 1,024 rows of each kind: two deltas an account, and its nonces lie in up to 3 words.
+MAX_ACCOUNTS: Final = 340
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +99,6 @@ class Book:
         self._standing: dict[bytes, SealedOrder] = {}  # by order hash, in arrival order
         self._open: Counter[Address] = Counter()
         self._sealed: SealedList | None = None
-        self._nonces: dict[Address, Nonces] = {}
-        self._halted: set[Address] = set()
         self._unsettled: dict[RoundId, list[Movement]] = {}
 
     @property
@@ -120,6 +120,8 @@ class Book:
         if self._sealed is not None:
             raise OrderRefused(f"round {self._sealed.round} is still sealed", hint="wait for its end")
         self.round = market_round
+        # An order for one round never trades in another, even if its own was not sealed.
+        self._release([o for o in self.standing if o.statement.time_in_force == TimeInForce.ROUND])
 
     def admit(self, batch: Sequence[bytes], now: int) -> list[SealedOrder | OrderRefused]:
         """Decode, check and verify a batch in arrival order; accept what holds. One answer per item.
@@ -166,17 +168,21 @@ class Book:
     def _check_state(self, order: SealedOrder, tentative: Tentative) -> None:
         s = order.statement
         self._check_round(s.first_round, s.time_in_force)
-        if order.account in self._halted:
+        self.ledger.check_known(order.account)
+        if order.account in self.ledger.halted:
             raise OrderRefused(
                 "account: a withdrawal or cancel request is pending", hint="wait until it is resolved"
             )
-        self._nonces_of(order.account).check(order.nonce)
+        self.ledger.nonces(order.account).check(order.nonce)
         if (order.account, order.nonce) in tentative.nonces:
             raise OrderRefused(f"nonce: {order.nonce} is used", hint="use another nonce for every order")
         if self._open[order.account] + tentative.orders[order.account] >= MAX_OPEN_PER_ACCOUNT:
             raise OrderRefused(
                 f"account: {MAX_OPEN_PER_ACCOUNT} orders stand already", hint="cancel some first"
             )
+        present = self._open.keys() | tentative.orders.keys()
+        if order.account not in present and len(present) >= MAX_ACCOUNTS:
+            raise OrderRefused(f"book: full with {MAX_ACCOUNTS} accounts", hint="try in the next round")
         if len(self._standing) + len(tentative.nonces) >= MAX_ORDERS:
             raise OrderRefused(f"book: full with {MAX_ORDERS} orders", hint="try in the next round")
         base, quote = tentative.of(order.account)
@@ -193,12 +199,9 @@ class Book:
     def _accept(self, order: SealedOrder) -> None:
         for token, lock in self._locks(order):
             self.ledger.of(order.account, token).decrease(lock)
-        self._nonces_of(order.account).use(order.nonce)
+        self.ledger.nonces(order.account).use(order.nonce)
         self._standing[order.hash] = order
         self._open[order.account] += 1
-
-    def _nonces_of(self, account: Address) -> Nonces:
-        return self._nonces.setdefault(account, Nonces())
 
     # --- leaving the book ---------------------------------------------------------------------------
 
@@ -226,13 +229,13 @@ class Book:
 
     def halt(self, account: Address) -> None:
         """A withdrawal or cancel request was seen on chain: drop unsealed orders, take no new ones."""
-        self._halted.add(account)
+        self.ledger.halted.add(account)
         sealed = {o.hash for o in self._sealed.orders} if self._sealed else set()
         self._release([o for o in self.standing if o.account == account and o.hash not in sealed])
 
     def resume(self, account: Address) -> None:
         """The request is resolved: the account may trade again."""
-        self._halted.discard(account)
+        self.ledger.halted.discard(account)
 
     def _release(self, orders: Iterable[SealedOrder]) -> None:
         for order in orders:
@@ -243,6 +246,8 @@ class Book:
     def _forget(self, order: SealedOrder) -> None:
         del self._standing[order.hash]
         self._open[order.account] -= 1
+        if not self._open[order.account]:
+            del self._open[order.account]
 
     def _locks(self, order: SealedOrder) -> tuple[tuple[Address, Point], tuple[Address, Point]]:
         market = self.terms.market
@@ -260,10 +265,12 @@ class Book:
             raise OrderRefused(
                 f"round: {market_round.id} is {market_round.state}, not open", hint="open one first"
             )
-        self._release([o for o in self.standing if 0 < o.statement.valid_until <= now])
-        orders, market = self.standing, self.terms.market
+        expired = [o for o in self.standing if 0 < o.statement.valid_until <= now]
+        orders = tuple(o for o in self.standing if not 0 < o.statement.valid_until <= now)
+        market = self.terms.market
         if len(orders) < market.min_orders or len({o.account for o in orders}) < market.min_accounts:
-            return None
+            return None  # and nothing has changed: the members are not asked
+        self._release(expired)
         root = merkle.root(o.leaf for o in orders)
         self._sealed = SealedList(
             market_round.id, market.id, market_round.reference, now, orders, root, self.terms.hash
@@ -285,7 +292,7 @@ class Book:
 
     def _ends_here(self, order: SealedOrder) -> bool:
         """An order for one round, or of an account whose request came while the round was sealed."""
-        return order.statement.time_in_force == TimeInForce.ROUND or order.account in self._halted
+        return order.statement.time_in_force == TimeInForce.ROUND or order.account in self.ledger.halted
 
     def abort(self) -> tuple[SealedOrder, ...]:
         """End the sealed round without a result: all its orders are released; no shorter list is run."""

@@ -16,12 +16,12 @@ from commitments.errors import CommitmentsError
 from commitments.params import FIELD_PRIME, INTEGER_BITS
 from commitments.shamir import reconstruct
 from darkpool.book import RoundResult, SealedList, token_movements
-from darkpool.eip712 import keccak256, word
+from darkpool.eip712 import SIGNATURE_BYTES, Domain, check_signer, digest, keccak256, sign_digest, word
 from darkpool.errors import PeerFault
 from darkpool.market import Side
 from darkpool.order import SealedOrder, Terms
 from darkpool.settlement import Settlement, delta_rows, nullifier_rows
-from darkpool.types import Address, Lots, TokenIndex
+from darkpool.types import Address, Lots, PrivateKey, TokenIndex
 
 _BOX_LABEL: Final = b"darkpool/v1/account-totals"
 _SHARE_BYTES: Final = 16
@@ -95,45 +95,68 @@ class Totals:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class Signers:
+    """The committee as accounts know it: its threshold, and each member's signing address by index."""
+
+    threshold: int
+    addresses: Mapping[int, Address]
+
+
 def _aad(seal_digest: bytes, account: Address) -> bytes:
     return bytes(Writer().fixed(seal_digest, 32).fixed(account, 20))
 
 
+def _totals_digest(domain: Domain, seal_digest: bytes, account: Address, bought: int, sold: int) -> bytes:
+    encoded_type = "AccountTotals(bytes32 sealed,address account,uint256 bought,uint256 sold)"
+    return digest(domain, encoded_type, (seal_digest, account, bought, sold))
+
+
 def seal_totals(
-    fill_key: bytes, seal_digest: bytes, account: Address, index: int, bought: int, sold: int
+    signing_key: PrivateKey,
+    domain: Domain,
+    fill_key: bytes,
+    seal_digest: bytes,
+    account: Address,
+    shares: tuple[int, int],
 ) -> bytes:
-    """Member `index`'s shares of both totals, for the account's eyes. Constant length."""
-    writer = Writer().uint(index, 1).uint(bought, _SHARE_BYTES).uint(sold, _SHARE_BYTES)
+    """A member's shares of (bought, sold), signed, for the account's eyes. Constant length."""
+    bought, sold = shares
+    signature = sign_digest(_totals_digest(domain, seal_digest, account, bought, sold), signing_key)
+    writer = Writer().uint(bought, _SHARE_BYTES).uint(sold, _SHARE_BYTES).fixed(signature, SIGNATURE_BYTES)
     return sealing.box_seal(fill_key, bytes(writer), _BOX_LABEL, _aad(seal_digest, account))
 
 
 def open_totals(
+    committee: Signers,
+    domain: Domain,
     key: sealing.BoxKey,
     boxes: Mapping[int, bytes],
     seal_digest: bytes,
     account: Address,
-    members: int,
-    threshold: int,
 ) -> Totals:
     """The totals behind the boxes of at least 2t+1 members, so that t false shares cannot go unseen.
 
-    Raises PeerFault if there are too few, any box is bad, or the shares disagree.
+    Raises PeerFault if there are too few, any box is bad or not its member's, or the shares disagree.
     """
-    if len(boxes) < 2 * threshold + 1:
-        raise PeerFault(f"sealed totals: {len(boxes)}/{2 * threshold + 1} boxes", peer="committee")
+    needed = 2 * committee.threshold + 1
+    if len(boxes) < needed:
+        raise PeerFault(f"sealed totals: {len(boxes)}/{needed} boxes", peer="committee")
     bought, sold = {}, {}
     for index, box in boxes.items():
         try:
             reader = Reader(sealing.box_open(key, box, _BOX_LABEL, _aad(seal_digest, account)))
-            if reader.uint("totals.index", 1) != index:
-                raise PeerFault("sealed totals under another member's index", peer=f"member {index}")
             bought[index] = reader.uint("totals.bought", _SHARE_BYTES, FIELD_PRIME - 1)
             sold[index] = reader.uint("totals.sold", _SHARE_BYTES, FIELD_PRIME - 1)
+            signature = reader.fixed("totals.signature", SIGNATURE_BYTES)
             reader.end("totals")
-        except CommitmentsError as error:
+            signed = _totals_digest(domain, seal_digest, account, bought[index], sold[index])
+            check_signer(signed, signature, committee.addresses[index])
+        except (CommitmentsError, KeyError) as error:
             raise PeerFault(f"sealed totals: {error}", peer=f"member {index}") from None
+    members = len(committee.addresses)
     try:
-        values = [reconstruct(shares, members, threshold) for shares in (bought, sold)]
+        values = [reconstruct(shares, members, committee.threshold) for shares in (bought, sold)]
     except CommitmentsError as error:
         raise PeerFault(f"sealed totals: {error}", peer="committee") from None
     if any(v >> INTEGER_BITS for v in values):

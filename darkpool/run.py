@@ -218,7 +218,7 @@ class Run:
 
         chain.fund(address_of(operator), 10**20)
         tokens = [chain.deploy_token(operator, name, name[:4].upper(), 18) for name in ("Base", "Quote")]
-        members = tuple(sorted(committee.signers.values()))
+        members = tuple(sorted(committee.signers.addresses.values()))
         vault_terms = VaultTerms(members, committee.committee.threshold, tuple(Token(t, 1) for t in tokens))
         chain.deploy_vault(operator, vault_terms)
         market = Market(
@@ -246,7 +246,7 @@ class Run:
         needs = self.plan.deposits()
         for done, (name, amounts) in enumerate(needs.items(), 1):
             key = _fresh_key()
-            wallet = Wallet(terms, committee.committee, key, secrets.token_bytes(32))
+            wallet = Wallet(terms, committee.signers, key, secrets.token_bytes(32))
             chain.fund(wallet.address)
             for index, amount in zip((_BASE, _QUOTE), amounts, strict=True):
                 if amount:
@@ -306,7 +306,8 @@ class Run:
         for address, boxes in report.boxes.items():
             desk = desks[address]
             nonces = [live.nonce for live in desk.wallet.live]
-            fills = desk.wallet.cleared(report.round.id, digest, report.result, boxes)
+            listed = {o.nonce for o in report.sealed.orders if o.account == address}
+            fills = desk.wallet.cleared(report.round.id, digest, report.result, boxes, listed)
             filled |= {(address, nonce): fill.filled for nonce, fill in zip(nonces, fills, strict=True)}
             desk.wallet.settled(report.round.id)
         rows, remainders = [], []

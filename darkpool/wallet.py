@@ -11,12 +11,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from commitments.pedersen import Opening
-from commitments.threshold import Committee
 from darkpool import eip712
 from darkpool.book import RoundResult
 from darkpool.draft import Collateral, Draft, Standing, draft, fill_key
 from darkpool.market import Side
-from darkpool.netting import Totals, open_totals
+from darkpool.netting import Signers, Totals, open_totals
 from darkpool.order import Order, Terms
 from darkpool.types import Address, Lots, Nonce, PrivateKey, Quanta, RoundId
 
@@ -46,9 +45,9 @@ class Fill:
 class Wallet:
     """One account in one market. `private_key` and `seed` are secret; `repr` shows the address only."""
 
-    def __init__(self, terms: Terms, committee: Committee, private_key: PrivateKey, seed: bytes) -> None:
+    def __init__(self, terms: Terms, committee: Signers, private_key: PrivateKey, seed: bytes) -> None:
         self.terms = terms
-        self._members, self._threshold = committee.members, committee.threshold
+        self._committee = committee
         self.address: Address = eip712.address_of(private_key)
         self._private_key, self._seed = private_key, seed
         self._fill_key = fill_key(terms, self.address, seed)
@@ -79,15 +78,18 @@ class Wallet:
         self._raise(token, Opening(amount, 0))
 
     def draft(self, order: Order, standing: Standing) -> Draft:
-        """The next order, proven against the F we predict; `accepted` must follow before the one after it."""
+        """The next order, proven against the F we predict; `accepted` must follow before the one after it.
+
+        Its nonce is used from here on, whatever becomes of it: nothing else is ever signed for it.
+        """
+        nonce, self._next_nonce = self._next_nonce, Nonce(self._next_nonce + 1)
         base, quote = (self._free[t] for t in (self.terms.market.base, self.terms.market.quote))
-        return draft(self.terms, self.address, self._seed, self._next_nonce, order, standing, base, quote)
+        return draft(self.terms, self.address, self._seed, nonce, order, standing, base, quote)
 
     def accepted(self, order: Order, sealed: Draft) -> None:
         """The venue took it (or will: pipelined); F falls by its lock."""
         nonce = Nonce(sealed.statement.nonce)
         self._live[nonce] = LiveOrder(order, sealed, nonce)
-        self._next_nonce = Nonce(max(self._next_nonce, nonce + 1))
         for token, lock in zip(self._tokens, sealed.locked, strict=True):
             free = self._free[token]
             self._free[token] = Collateral(free.opening - lock, free.version + 1)
@@ -121,13 +123,11 @@ class Wallet:
     ) -> list[Fill]:
         """A round in which we traded: our fills, from the members' boxes; our orders in it are consumed.
 
-        `nonces` are those of ours in the sealed list; all live ones, if none was sent since. Raises PeerFault
-        if the boxes do not agree with each other, the public net or our own orders.
+        `nonces` are those of ours in the sealed list; all live ones, if none was sent since. F follows the
+        public net whatever the boxes hold. Raises PeerFault if they are not the members', or do not agree
+        with each other, the public net or our own orders.
         """
-        totals = open_totals(self._fill_key, boxes, seal_digest, self.address, self._members, self._threshold)
-        totals.check_net(result.nets[self.address])
         mine = [live for nonce, live in self._live.items() if nonces is None or nonce in nonces]
-        fills = assign([live.order for live in mine], result, totals)
         movements = {self.terms.market.base: result.nets[self.address] * self.terms.market.lot}
         price = self.terms.market.grid.price(result.price)
         movements[self.terms.market.quote] = -result.nets[self.address] * price
@@ -136,7 +136,11 @@ class Wallet:
             if amount < 0:
                 self._raise(token, Opening(amount, 0))
         self._credits[round_id] = movements
-        return fills
+        totals = open_totals(
+            self._committee, self.terms.domain, self._fill_key, boxes, seal_digest, self.address
+        )
+        totals.check_net(result.nets[self.address])
+        return assign([live.order for live in mine], result, totals)
 
     def settled(self, round_id: RoundId) -> None:
         """The round's settlement is final: credits are ours to lock."""

@@ -35,6 +35,7 @@ from darkpool.committee.coordinator import Coordinator
 from darkpool.committee.seat import Seat, ceremony
 from darkpool.draft import Draft, Standing
 from darkpool.market import Grid, Market, Side
+from darkpool.netting import Signers
 from darkpool.order import Order, SealedOrder, Terms
 from darkpool.run import MEMBERS, THRESHOLD, Options, Run, RunReport
 from darkpool.types import Address, Lots, PrivateKey, Quanta, RoundId, Tick
@@ -73,7 +74,7 @@ def _terms(key: PublicKey) -> Terms:
 
 
 def _drafts(terms: Terms, seat: Seat, count: int) -> tuple[Wallet, list[Draft]]:
-    wallet = Wallet(terms, seat.committee, PrivateKey(b"\x11" * 32), b"\x12" * 32)
+    wallet = Wallet(terms, Signers(1, {seat.index: seat.signer}), PrivateKey(b"\x11" * 32), b"\x12" * 32)
     for token in (terms.market.base, terms.market.quote):
         wallet.deposited(token, Quanta(1 << 50))
     rng, drafts = random.Random(7), []

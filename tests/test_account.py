@@ -141,3 +141,12 @@ def test_a_restart_heals_whatever_went_wrong() -> None:
     ledger.deposit(ADA, BASE, Quanta(6))
     free.check("base", generator_g() * 64, version + 1)
     free.check("base", generator_g() * 70, version + 1)
+
+
+def test_an_account_is_known_from_its_first_deposit_on() -> None:
+    ledger, account = Ledger(), Address(b"\x07" * 20)
+    with pytest.raises(OrderRefused, match="no final deposit"):
+        ledger.check_known(account)
+    ledger.deposit(account, Address(b"\x08" * 20), Quanta(1))
+    ledger.check_known(account)
+    assert ledger.nonces(account).lowest_unused == 0

@@ -114,7 +114,7 @@ def test_nonces_may_leave_gaps_within_the_window(nonce: int, reason: str) -> Non
 
 def test_the_window_moves_only_with_the_lowest_unused_nonce() -> None:
     venue = Venue(names=("ada",))
-    used = venue.book._nonces_of(venue.wallets["ada"].address)
+    used = venue.book.ledger.nonces(venue.wallets["ada"].address)
     for nonce in range(1, 512):
         used.use(Nonce(nonce))
     with pytest.raises(OrderRefused, match="beyond 0"):
@@ -220,8 +220,7 @@ def test_a_proof_against_collateral_spent_since_is_refused_and_heals_with_a_new_
     venue = Venue(names=("ada",))
     stale = venue.draft("ada", buy(1, 1))
     venue.place("ada", buy(2, 2))
-    late = with_statement(stale, nonce=1)
-    answer = venue.answer(finish(late, venue.terms, key_of("ada")).raw)
+    answer = venue.answer(finish(stale, venue.terms, key_of("ada")).raw)
     assert reasons([answer]) == ["collateral"]
     venue.place("ada", buy(1, 1))
     venue.check()

@@ -8,12 +8,15 @@ from dataclasses import replace
 import pytest
 
 from commitments import merkle
-from darkpool.book import NO_CROSS, cancel_digest
+from darkpool import book as book_module
+from darkpool.book import NO_CROSS, Book, cancel_digest
+from darkpool.draft import Standing
 from darkpool.eip712 import sign_digest
 from darkpool.errors import OrderRefused
-from darkpool.market import RoundState
+from darkpool.market import Round, RoundState
 from darkpool.order import SealedOrder, TimeInForce
 from darkpool.types import Nonce, Quanta, RoundId, Tick
+from darkpool.wallet import Wallet
 from tests.venue_support import (
     BASE,
     NOW,
@@ -23,6 +26,7 @@ from tests.venue_support import (
     collateral_of,
     key_of,
     sell,
+    signers,
     some_terms,
 )
 
@@ -217,12 +221,61 @@ def test_expiry_is_judged_at_sealing() -> None:
     venue.check()
 
 
-def test_expiry_can_leave_a_round_below_its_minima() -> None:
+def test_expiry_can_leave_a_round_below_its_minima_and_then_changes_nothing() -> None:
+    """Members are not asked to seal such a round, so the operator's book must stay as theirs."""
     venue = Venue(terms=some_terms(min_orders=2), names=("ada", "ben"))
-    venue.place("ada", buy(1, 1), time_in_force=TimeInForce.GOOD_TILL_TIME, valid_until=NOW + 1)
+    brief = venue.place("ada", buy(1, 1), time_in_force=TimeInForce.GOOD_TILL_TIME, valid_until=NOW + 1)
     kept = venue.place("ben", buy(1, 1))
     assert venue.book.seal(NOW + 1) is None
+    assert venue.book.standing == (brief, kept)
+    venue.check()
+
+
+def test_an_order_for_one_round_leaves_when_another_opens() -> None:
+    venue = Venue(names=("ada", "ben"))
+    brief = venue.place("ada", buy(1, 1), time_in_force=TimeInForce.ROUND)
+    kept = venue.place("ben", buy(1, 1))
+    venue.open(2)
+    assert brief not in venue.book.standing
     assert venue.book.standing == (kept,)
+
+
+def test_nonces_and_halts_hold_in_every_market_of_the_ledger() -> None:
+    """The vault keeps one set of nullifiers an account: a nonce spent in one market is spent in all."""
+    venue = Venue(names=("ada",))
+    other = Book(replace(venue.terms, market=replace(venue.terms.market, id=b"\x55" * 32)), venue.book.ledger)
+    other.open_round(Round(RoundId(1), other.terms.market, Tick(2)))
+    ada = venue.wallets["ada"]
+    elsewhere = Wallet(other.terms, signers(), key_of("ada"), key_of("ada")[::-1])
+    for token in (BASE, QUOTE):
+        elsewhere.deposited(token, venue.rich)
+    made = elsewhere.draft(buy(1, 1), Standing(RoundId(1), NOW))
+    assert made.statement.nonce == 0
+    raw = made.finish(other.terms.key, other.terms.chain_id, other.terms.contract, key_of("ada")).raw
+    venue.place("ada", buy(1, 1))
+    (answer,) = other.admit([raw], NOW)
+    assert isinstance(answer, OrderRefused)
+    assert answer.message.startswith("nonce")
+    venue.book.halt(ada.address)
+    (answer,) = other.admit([raw], NOW)
+    assert isinstance(answer, OrderRefused)
+    assert "pending" in answer.message
+
+
+def test_accounts_of_a_book_are_bounded_by_what_one_settlement_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 3 * book_module.MAX_ACCOUNTS <= 1024
+    monkeypatch.setattr(book_module, "MAX_ACCOUNTS", 1)
+    venue = Venue(names=("ada", "ben"))
+    first = venue.place("ada", buy(1, 1))
+    venue.place("ada", buy(1, 1))
+    draft = venue.draft("ben", buy(1, 1))
+    answer = venue.answer(venue.sealed("ben", draft).raw)
+    assert isinstance(answer, OrderRefused)
+    assert "full with 1 accounts" in answer.message
+    for order in (first, *(o for o in venue.book.standing if o != first)):
+        venue.cancel(order)
+    again = venue.answer(venue.sealed("ben", draft).raw)
+    assert not isinstance(again, OrderRefused)
 
 
 def test_an_order_admitted_while_a_round_is_sealed_waits_for_the_next() -> None:

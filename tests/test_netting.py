@@ -16,9 +16,11 @@ from commitments.params import FIELD_PRIME
 from commitments.sealing import BoxKey, box_seal
 from commitments.shamir import share
 from darkpool.book import NO_CROSS, RoundResult, SealedList, token_movements
+from darkpool.eip712 import Domain, address_of
 from darkpool.errors import ConfigError, PeerFault
 from darkpool.market import Side
 from darkpool.netting import (
+    Signers,
     Totals,
     open_totals,
     seal_totals,
@@ -27,11 +29,12 @@ from darkpool.netting import (
     transcript_hash,
 )
 from darkpool.settlement import NullifierRow
-from darkpool.types import Address, Lots, RoundId, Tick
+from darkpool.types import Address, Lots, PrivateKey, RoundId, Tick
 from tests.venue_support import BASE, NOW, QUOTE, Venue, buy, sell, some_terms
 
 ADA = Address(b"\x01" * 20)
 DIGEST = bytes(range(32))
+DOMAIN = Domain(1, Address(b"\x09" * 20))
 KEY = BoxKey.derive(b"\x05" * 32)
 
 
@@ -153,11 +156,30 @@ def test_what_did_not_cross_moves_nothing() -> None:
 # --- boxes ------------------------------------------------------------------------------------------
 
 
+def signing_key(index: int) -> PrivateKey:
+    return PrivateKey(bytes([index + 1]) * 32)
+
+
+def signers(members: int = 3, threshold: int = 1) -> Signers:
+    return Signers(threshold, {i: address_of(signing_key(i)) for i in range(1, members + 1)})
+
+
+def sealed_by(
+    index: int,
+    bought: int,
+    sold: int,
+    key: bytes = KEY.public,
+    digest: bytes = DIGEST,
+    account: Address = ADA,
+    domain: Domain = DOMAIN,
+) -> bytes:
+    """A box member `index` could send: its own signature over whatever it says."""
+    return seal_totals(signing_key(index), domain, key, digest, account, (bought, sold))
+
+
 def boxes(bought: int, sold: int, members: int = 3, threshold: int = 1) -> dict[int, bytes]:
     shares = [share(total, members, threshold) for total in (bought, sold)]
-    return {
-        i: seal_totals(KEY.public, DIGEST, ADA, i, shares[0][i], shares[1][i]) for i in range(1, members + 1)
-    }
+    return {i: sealed_by(i, shares[0][i], shares[1][i]) for i in range(1, members + 1)}
 
 
 def opened(
@@ -167,7 +189,7 @@ def opened(
     members: int = 3,
     threshold: int = 1,
 ) -> Totals:
-    return open_totals(KEY, sent, digest, account, members, threshold)
+    return open_totals(signers(members, threshold), DOMAIN, KEY, sent, digest, account)
 
 
 @pytest.mark.parametrize("members,threshold", [(3, 1), (4, 1), (5, 2)])
@@ -187,13 +209,6 @@ def test_2t_plus_1_of_more_members_are_enough() -> None:
     assert opened(sent, members=4) == Totals(Lots(5), Lots(6))
 
 
-def resealed(says: int, bought: int, sold: int) -> bytes:
-    """What a member could send instead, under the index it says."""
-    body = Writer().uint(says, 1).uint(bought, 16).uint(sold, 16)
-    aad = bytes(Writer().fixed(DIGEST, 32).fixed(ADA, 20))
-    return box_seal(KEY.public, bytes(body), b"darkpool/v1/account-totals", aad)
-
-
 def change(index: int, box: Callable[[bytes], bytes]) -> Callable[[dict[int, bytes]], dict[int, bytes]]:
     return lambda sent: sent | {index: box(sent[index])}
 
@@ -201,26 +216,34 @@ def change(index: int, box: Callable[[bytes], bytes]) -> Callable[[dict[int, byt
 BAD: dict[str, tuple[Callable[[dict[int, bytes]], dict[int, bytes]], str]] = {
     "none": (lambda _: {}, "0/3 boxes"),
     "one missing": (lambda s: {i: s[i] for i in (1, 2)}, "2/3 boxes"),
-    "swapped": (lambda s: s | {1: s[2], 2: s[1]}, "member 1: .*another member's index"),
-    "one twice": (lambda s: s | {3: s[1]}, "member 3: .*another member's index"),
-    "not a member": (lambda s: {1: s[1], 2: s[2], 4: resealed(4, 1, 1)}, "4 is not a member"),
-    "member 0": (lambda s: {1: s[1], 2: s[2], 0: resealed(0, 1, 1)}, "0 is not a member"),
+    "swapped": (lambda s: s | {1: s[2], 2: s[1]}, "member 1: .*signature"),
+    "one twice": (lambda s: s | {3: s[1]}, "member 3: .*signature"),
+    "not a member": (lambda s: {1: s[1], 2: s[2], 4: sealed_by(4, 1, 1)}, "member 4"),
+    "member 0": (lambda s: {1: s[1], 2: s[2], 0: sealed_by(0, 1, 1)}, "member 0"),
     "cut short": (change(2, lambda b: b[:-1]), "member 2"),
     "too long": (change(2, lambda b: b + b"\0"), "member 2"),
     "empty": (change(2, lambda _: b""), "member 2"),
     "flipped": (change(2, lambda b: b[:40] + bytes([b[40] ^ 1]) + b[41:]), "member 2"),
     "of another key": (
-        change(3, lambda _: seal_totals(BoxKey.generate().public, DIGEST, ADA, 3, 1, 1)),
+        change(3, lambda _: sealed_by(3, 1, 1, key=BoxKey.generate().public)),
         "member 3",
     ),
-    "of another round": (change(3, lambda _: seal_totals(KEY.public, bytes(32), ADA, 3, 1, 1)), "member 3"),
+    "of another round": (change(3, lambda _: sealed_by(3, 1, 1, digest=bytes(32))), "member 3"),
     "of another account": (
-        change(3, lambda _: seal_totals(KEY.public, DIGEST, Address(bytes(20)), 3, 1, 1)),
+        change(3, lambda _: sealed_by(3, 1, 1, account=Address(bytes(20)))),
         "member 3",
     ),
-    "a false share": (change(3, lambda _: resealed(3, 1, 1)), "committee: .*off the degree-1"),
-    "a share not reduced": (change(3, lambda _: resealed(3, FIELD_PRIME, 0)), "member 3: .*bought"),
-    "a sold share not reduced": (change(3, lambda _: resealed(3, 0, 2**128 - 1)), "member 3: .*sold"),
+    "signed by another member": (
+        change(3, lambda _: seal_totals(signing_key(2), DOMAIN, KEY.public, DIGEST, ADA, (1, 1))),
+        "member 3: .*signature",
+    ),
+    "signed for another vault": (
+        change(3, lambda _: sealed_by(3, 1, 1, domain=Domain(2, Address(bytes(20))))),
+        "member 3: .*signature",
+    ),
+    "a false share": (change(3, lambda _: sealed_by(3, 1, 1)), "committee: .*off the degree-1"),
+    "a share not reduced": (change(3, lambda _: sealed_by(3, FIELD_PRIME, 0)), "member 3: .*bought"),
+    "a sold share not reduced": (change(3, lambda _: sealed_by(3, 0, 2**128 - 1)), "member 3: .*sold"),
 }
 
 
@@ -232,7 +255,7 @@ def test_bad_boxes_are_a_peers_fault_that_names_it(name: str) -> None:
 
 
 def test_a_longer_plaintext_is_refused() -> None:
-    body = Writer().uint(3, 1).uint(1, 16).uint(1, 16).uint(0, 1)
+    body = Writer().uint(1, 16).uint(1, 16).fixed(bytes(65), 65).uint(0, 1)
     aad = bytes(Writer().fixed(DIGEST, 32).fixed(ADA, 20))
     box = box_seal(KEY.public, bytes(body), b"darkpool/v1/account-totals", aad)
     with pytest.raises(PeerFault, match="trailing"):

@@ -117,6 +117,12 @@ def test_refused_orders_leave_versions_as_they_were() -> None:
     venue.check()
 
 
+def test_no_two_drafts_share_a_nonce_even_if_the_first_was_never_sent() -> None:
+    venue = Venue(names=("ada",))
+    first, second = venue.draft("ada", buy(1, 5)), venue.draft("ada", sell(2, 9))
+    assert first.statement.nonce != second.statement.nonce
+
+
 def test_nonces_are_never_used_again() -> None:
     venue = Venue(names=("ada",))
     used = [venue.place("ada", buy(1, 1)).nonce for _ in range(2)]
@@ -159,7 +165,7 @@ def test_a_void_round_returns_the_debit() -> None:
 
 
 @pytest.mark.parametrize("fault", ["digest", "net", "missing", "swapped", "tampered", "of another account"])
-def test_boxes_that_do_not_fit_are_refused_and_change_nothing(fault: str) -> None:
+def test_boxes_that_do_not_fit_are_refused_and_f_follows_the_public_net(fault: str) -> None:
     venue, result, boxes, digest = crossed()
     ada, ben = venue.wallets["ada"], venue.wallets["ben"]
     match fault:
@@ -175,10 +181,11 @@ def test_boxes_that_do_not_fit_are_refused_and_change_nothing(fault: str) -> Non
             boxes[3] = boxes[3][:-1] + bytes([boxes[3][-1] ^ 1])
         case _:
             boxes = boxes_for(ben, digest, 4, 0)
-    before, live = collateral_of(ada), ada.live
     with pytest.raises(PeerFault):
         ada.cleared(RoundId(1), digest, result, boxes)
-    assert (collateral_of(ada), ada.live) == (before, live)
+    price = venue.terms.market.grid.price(result.price)
+    assert ada.live == ()
+    assert (ada.free(BASE), ada.free(QUOTE)) == (venue.rich, venue.rich - result.nets[ada.address] * price)
 
 
 def test_only_the_orders_in_the_sealed_list_are_consumed() -> None:
@@ -214,9 +221,9 @@ def test_no_repr_shows_a_secret() -> None:
 
 
 def test_a_wallet_knows_nothing_it_was_not_told() -> None:
-    venue = Venue(names=("ada",), rich=Quanta(0))
+    venue = Venue(names=("ada",), rich=Quanta(1))
     ada = venue.wallets["ada"]
-    assert (ada.free(BASE), ada.free(QUOTE), ada.live) == (0, 0, ())
+    assert (ada.free(BASE), ada.free(QUOTE), ada.live) == (1, 1, ())
     venue.place("ada", Order(Side.BUY, Tick(0), Lots(0)))
     assert venue.book.seal(NOW) is not None
     venue.check()

@@ -18,7 +18,7 @@ from darkpool.draft import Collateral, Draft, Standing
 from darkpool.eip712 import sign_digest
 from darkpool.errors import OrderRefused
 from darkpool.market import Grid, Market, Round, Side
-from darkpool.netting import seal_totals
+from darkpool.netting import Signers, seal_totals
 from darkpool.order import Order, SealedOrder, Terms, TimeInForce
 from darkpool.types import Address, Lots, Nonce, PrivateKey, Quanta, RoundId, Signature, Tick
 from darkpool.wallet import Fill, Wallet
@@ -67,6 +67,11 @@ def some_terms(**market: Any) -> Terms:  # noqa: ANN401 - fields of a market
     )
 
 
+def signers() -> Signers:
+    """The committee as a wallet knows it."""
+    return Signers(THRESHOLD, {seat.index: seat.signer for seat in seats()})
+
+
 def key_of(name: str) -> PrivateKey:
     """A trader's wallet key; the seed is its reverse."""
     return PrivateKey(name.encode().rjust(32, b"\x11"))
@@ -106,8 +111,7 @@ class Venue:
 
     def __post_init__(self) -> None:
         self.book = Book(self.terms, Ledger())
-        committee = seats()[0].committee
-        self.wallets = {n: Wallet(self.terms, committee, key_of(n), key_of(n)[::-1]) for n in self.names}
+        self.wallets = {n: Wallet(self.terms, signers(), key_of(n), key_of(n)[::-1]) for n in self.names}
         for name in self.names:
             for token in (BASE, QUOTE):
                 if self.rich:
@@ -231,8 +235,15 @@ def boxes_for(wallet: Wallet, digest: bytes, bought: int, sold: int) -> dict[int
     shares = [share(total, MEMBERS, THRESHOLD) for total in (bought, sold)]
     public = wallet._fill_key.public
     return {
-        i: seal_totals(public, digest, wallet.address, i, shares[0][i], shares[1][i])
-        for i in range(1, MEMBERS + 1)
+        seat.index: seal_totals(
+            seat.signing_key,
+            wallet.terms.domain,
+            public,
+            digest,
+            wallet.address,
+            (shares[0][seat.index], shares[1][seat.index]),
+        )
+        for seat in seats()
     }
 
 

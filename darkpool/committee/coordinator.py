@@ -24,6 +24,7 @@ from darkpool.committee.seat import Seat
 from darkpool.committee.transport import COORDINATOR, NUMBER_BYTES, Kind, Link, Tap, connect
 from darkpool.errors import PeerFault, RoundAborted
 from darkpool.market import Round
+from darkpool.netting import Signers
 from darkpool.order import SealedOrder, Terms
 from darkpool.types import Address, Lots, Signature, Tick
 
@@ -60,7 +61,7 @@ class Coordinator:
         clear_timeout: int = CLEAR_SECONDS,
     ) -> None:
         self.committee: Committee = seats[0].committee
-        self.signers = {seat.index: seat.signer for seat in seats}
+        self.signers = Signers(self.committee.threshold, {seat.index: seat.signer for seat in seats})
         self._seats, self._home, self._tap = seats, home, tap
         self._modules = modules or [_MODULE] * len(seats)
         self._processes: list[asyncio.subprocess.Process] = []
@@ -220,7 +221,7 @@ class Coordinator:
             if reply.op != "sealed" or reply.fields.get("root") != sealed.root.hex() or len(reply.blobs) != 1:
                 raise PeerFault("sealed another list than the operator", peer=f"member {index}")
             try:
-                eip712.check_signer(digest, reply.blobs[0], self.signers[index])
+                eip712.check_signer(digest, reply.blobs[0], self.signers.addresses[index])
             except VerificationError as error:
                 raise PeerFault(f"over the root, {error}", peer=f"member {index}") from None
             signatures[index] = reply.blobs[0]

@@ -230,8 +230,11 @@ class Clearing:
             nets={a: net for a, net, t in zip(accounts, nets, traded, strict=True) if t},
         )
         fill_keys = {o.account: o.statement.fill_key for o in self._sealed.orders}  # the latest order's
-        index, digest = self._session.seat.index, self._session.digest
-        boxes = {a: seal_totals(fill_keys[a], digest, a, index, bought[a], sold[a]) for a in result.nets}
+        signing_key, digest = self._session.seat.signing_key, self._session.digest
+        boxes = {
+            a: seal_totals(signing_key, self._terms.domain, fill_keys[a], digest, a, (bought[a], sold[a]))
+            for a in result.nets
+        }
         return Cleared(result, boxes)
 
 
