@@ -1,4 +1,4 @@
-"""What a member checks of values opened in a clearing: a biased evaluation must not move anybody past a limit."""
+"""What a member checks of opened values: a biased evaluation must not move anybody past a limit."""
 
 from __future__ import annotations
 
