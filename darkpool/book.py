@@ -233,6 +233,13 @@ class Book:
         sealed = {o.hash for o in self._sealed.orders} if self._sealed else set()
         self._release([o for o in self.standing if o.account == account and o.hash not in sealed])
 
+    def check_idle(self, account: Address) -> None:
+        """Raises OrderRefused while F may not restart: an order stands, or a settlement is pending."""
+        if self._open[account]:
+            raise OrderRefused("account: an order of it stands", hint="wait for the end of the round")
+        if any(m.account == account for movements in self._unsettled.values() for m in movements):
+            raise OrderRefused("account: a settlement of it is pending", hint="wait for its end")
+
     def resume(self, account: Address) -> None:
         """The request is resolved: the account may trade again."""
         self.ledger.halted.discard(account)

@@ -17,9 +17,10 @@ from darkpool.committee.messages import Message
 from darkpool.committee.transport import NUMBER_BYTES, Kind
 from darkpool.market import Side
 from darkpool.orderfile import OrderRow, TickSize, write_orders
+from darkpool.plan import Options
 from darkpool.progress import Progress
 from darkpool.report import as_tables, price_of
-from darkpool.run import Options, RunReport, run_file
+from darkpool.run import RunReport, run_file
 from darkpool.types import Lots, address_hex
 
 _SEED: Final = 2026

@@ -16,7 +16,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median_low
 from typing import Final
 
 from commitments.params import Profile
@@ -28,112 +27,21 @@ from darkpool.committee.seat import ceremony
 from darkpool.committee.transport import Tap
 from darkpool.draft import Draft, Standing
 from darkpool.engine import RoundReport, Venue
-from darkpool.errors import ConfigError, DarkpoolError, OrderRefused, RoundAborted
-from darkpool.market import Grid, Market, RoundState, Side
+from darkpool.errors import DarkpoolError, OrderRefused, RoundAborted
+from darkpool.market import Market, RoundState
 from darkpool.order import Order, Terms
-from darkpool.orderfile import OUTSIDE, OrderRow, TickSize, place, read_orders
+from darkpool.plan import BASE, QUOTE, Options, Plan, plan
 from darkpool.progress import Progress, silent
-from darkpool.types import Address, Lots, Nonce, PrivateKey, Quanta, RoundId, Tick, TokenIndex
+from darkpool.types import Address, Lots, Nonce, PrivateKey, Quanta, RoundId
 from darkpool.wallet import Wallet
 
 MEMBERS: Final = 3
 THRESHOLD: Final = 1
 _BATCH: Final = 16  # orders sealed while the members verify those before
-_MAX_DEPOSITS: Final = 2**64 - 1
-_BASE, _QUOTE = TokenIndex(0), TokenIndex(1)
 
 
 class CheckFailed(DarkpoolError):  # noqa: N818 - says what happened
     """The encrypted path and the plain recomputation disagree: a fault of ours."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How to run a file. reference: a decimal price or None for the median limit of the file."""
-
-    tick: str
-    profile: Profile
-    reference: str | None = None
-    levels: int = 64
-    pressure_ticks: int = 0
-    per_round: int | None = None
-    renew: bool = False
-    min_volume: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """The new orders of one round, each with its level, and the round's reference level."""
-
-    reference: Tick
-    rows: tuple[tuple[OrderRow, Tick], ...] = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A checked file: what will be sealed, in which round."""
-
-    tick: TickSize
-    grid: Grid
-    batches: tuple[Batch, ...]
-    outside: tuple[OrderRow, ...] = field(repr=False)
-
-    @property
-    def rows(self) -> list[tuple[OrderRow, Tick]]:
-        """All orders that will be sealed, in file order."""
-        return [row for batch in self.batches for row in batch.rows]
-
-    def deposits(self) -> dict[str, tuple[Quanta, Quanta]]:
-        """(base, quote) quanta for every account: enough for its locks.
-
-        Deposits are public, so every account gets the same power of two where the vault's cap allows it; what
-        its own orders need would tell their worth. Raises ConfigError beyond the cap.
-        """
-        needs: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
-        for row, level in self.rows:
-            need = needs[row.account]
-            if row.side is Side.SELL:
-                need[_BASE] += row.quantity
-            else:
-                need[_QUOTE] += row.quantity * self.grid.price(level)
-        amounts = [_deposits("base", [n[_BASE] for n in needs.values()])]
-        amounts.append(_deposits("quote", [n[_QUOTE] for n in needs.values()]))
-        return {a: (Quanta(b), Quanta(q)) for a, b, q in zip(needs, *amounts, strict=True)}
-
-
-def _deposits(name: str, needs: Sequence[int]) -> list[int]:
-    if sum(needs) > _MAX_DEPOSITS:
-        raise ConfigError(
-            f"deposits: the file needs {sum(needs)} {name} quanta, the vault holds at most 2^64 - 1",
-            "split the file",
-        )
-    most = max(needs, default=0)
-    alike = min(1 << most.bit_length(), _MAX_DEPOSITS // max(len(needs), 1))
-    return [alike] * len(needs) if alike >= most else list(needs)
-
-
-def plan(path: Path, options: Options) -> Plan:
-    """Read and check everything before anything is sealed. Raises OrderFileError or ConfigError."""
-    tick = TickSize.parse(options.tick)
-    rows = read_orders(path, tick)
-    if options.per_round is not None and options.per_round < 1:
-        raise ConfigError(f"per-round: {options.per_round}, must be at least 1")
-    if options.reference is not None:
-        reference = tick.argument(options.reference)
-    else:
-        limits = [row.price for row in rows if row.price is not None]
-        if not limits:
-            raise ConfigError("reference: the file has market orders only", "give --reference PRICE")
-        reference = median_low(limits)
-    # One quantum of quote is one tick of one lot, so amounts on chain are the file's own units.
-    grid = Grid.centred(Quanta(reference), Quanta(1), options.levels)
-    placed = [(row, level) for row in rows if (level := place(row, grid)) is not OUTSIDE]
-    outside = tuple(row for row in rows if place(row, grid) is OUTSIDE)
-    size = options.per_round or max(len(placed), 1)
-    level_of_reference = grid.level(Quanta(reference))
-    starts = range(0, max(len(placed), 1), size)
-    batches = tuple(Batch(level_of_reference, tuple(placed[i : i + size])) for i in starts)
-    return Plan(tick, grid, batches, outside)
 
 
 @dataclass(slots=True)
@@ -248,7 +156,7 @@ class Run:
             key = _fresh_key()
             wallet = Wallet(terms, committee.signers, key, secrets.token_bytes(32))
             chain.fund(wallet.address)
-            for index, amount in zip((_BASE, _QUOTE), amounts, strict=True):
+            for index, amount in zip((BASE, QUOTE), amounts, strict=True):
                 if amount:
                     chain.mint(operator, index, wallet.address, amount)
                     chain.deposit(key, index, amount)
@@ -279,7 +187,7 @@ class Run:
             accepted = []
             for (desk, _), answer in zip(drafts, answers, strict=True):
                 if isinstance(answer, OrderRefused):
-                    raise CheckFailed(f"an order of {desk.name} was refused: {answer}")
+                    raise OrderRefused(f"an order of {desk.name}: {answer}", answer.hint)
                 accepted.append(answer)
             if verifying is not None:
                 await verifying
@@ -344,7 +252,7 @@ class Run:
             for index, amount in enumerate(amounts):
                 self._desks[account].nets[index] += amount
         for desk in self._desks.values():
-            for index in (_BASE, _QUOTE):
+            for index in (BASE, QUOTE):
                 held = chain.balance(index, desk.wallet.address)
                 _same(
                     number, f"{desk.name}'s balance on chain", held, desk.deposited[index] + desk.nets[index]

@@ -37,7 +37,8 @@ from darkpool.draft import Draft, Standing
 from darkpool.market import Grid, Market, Side
 from darkpool.netting import Signers
 from darkpool.order import Order, SealedOrder, Terms
-from darkpool.run import MEMBERS, THRESHOLD, Options, Run, RunReport
+from darkpool.plan import Options
+from darkpool.run import MEMBERS, THRESHOLD, Run, RunReport
 from darkpool.types import Address, Lots, PrivateKey, Quanta, RoundId, Tick
 from darkpool.wallet import Wallet
 from tests.encrypted import plan_of

@@ -17,7 +17,8 @@ from darkpool.committee.seat import Seat, seats_from_primes
 from darkpool.committee.transport import Tap
 from darkpool.market import Grid
 from darkpool.orderfile import OrderRow, TickSize
-from darkpool.run import MEMBERS, THRESHOLD, Batch, Options, Plan, Run, RunReport
+from darkpool.plan import Batch, Options, Plan
+from darkpool.run import MEMBERS, THRESHOLD, Run, RunReport
 from darkpool.types import Quanta, Tick
 
 REFERENCE = 1_000  # ticks

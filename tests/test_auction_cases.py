@@ -9,8 +9,8 @@ import pytest
 
 from darkpool.market import Side
 from darkpool.orderfile import OUTSIDE, place
+from darkpool.plan import Batch, Options, Plan
 from darkpool.report import as_json
-from darkpool.run import Batch, Options, Plan
 from tests.encrypted import INSECURE_TEST, PRODUCTION, Committee, running, seats
 from tests.shared_data import AuctionCase, auction_cases
 

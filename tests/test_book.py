@@ -136,6 +136,21 @@ def test_a_restart_from_the_public_value_heals_an_account_that_lost_its_state() 
     venue.check()
 
 
+def test_an_account_with_a_standing_order_or_a_pending_settlement_does_not_restart() -> None:
+    venue = Venue(names=("ada", "ben"))
+    ada = venue.wallets["ada"].address
+    venue.book.check_idle(ada)
+    venue.place("ada", buy(3, 5))
+    venue.place("ben", sell(0, 5))
+    with pytest.raises(OrderRefused, match="stands"):
+        venue.book.check_idle(ada)
+    venue.finish(venue.seal())
+    with pytest.raises(OrderRefused, match="pending"):
+        venue.book.check_idle(ada)
+    venue.settled(RoundId(1))
+    venue.book.check_idle(ada)
+
+
 # --- sealing ----------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from darkpool.auction import PlainBook, PlainOrder, PlainRound, clear
 from darkpool.chain import Chain
 from darkpool.market import Side
-from darkpool.run import CheckFailed, Options, RoundOutcome, Run, RunReport
+from darkpool.plan import Options
+from darkpool.run import CheckFailed, RoundOutcome, Run, RunReport
 from darkpool.types import Lots, Tick
 from tests.encrypted import INSECURE_TEST, Committee, plan_of, running, seats
 from tests.strategies import RandomBook, RandomSession, books, sessions

@@ -20,7 +20,8 @@ from darkpool.committee.seat import Seat
 from darkpool.engine import Venue
 from darkpool.errors import ChainError, ChainRefused, ConfigError, OrderRefused, RoundAborted
 from darkpool.market import RoundState, Side
-from darkpool.run import Options, Run
+from darkpool.plan import Options
+from darkpool.run import Run
 from darkpool.settlement import Settlement
 from darkpool.types import Lots, PrivateKey, Quanta, Signature, Tick, TokenIndex
 from tests.encrypted import plan_of, seats

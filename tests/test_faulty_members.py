@@ -16,7 +16,8 @@ from darkpool.committee.seat import Seat
 from darkpool.engine import RoundReport, Venue
 from darkpool.errors import ConfigError, RoundAborted
 from darkpool.market import RoundState, Side
-from darkpool.run import Options, Run
+from darkpool.plan import Options
+from darkpool.run import Run
 from darkpool.types import Lots, Tick
 from tests.encrypted import plan_of, seats
 from tests.faulty_member import FAULT, STEP

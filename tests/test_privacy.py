@@ -30,7 +30,8 @@ from darkpool.engine import Venue
 from darkpool.market import Grid, Side
 from darkpool.order import Order
 from darkpool.orderfile import OrderRow, TickSize
-from darkpool.run import Batch, Options, Plan, Run, RunReport
+from darkpool.plan import Batch, Options, Plan
+from darkpool.run import Run, RunReport
 from darkpool.types import Lots, Quanta, Tick
 from darkpool.wallet import Wallet
 from tests.encrypted import plan_of, seats

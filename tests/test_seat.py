@@ -56,6 +56,20 @@ def test_the_file_is_its_owners_alone(path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_seat_is_never_written_over_another(path: Path) -> None:
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match="a seat already"):
+        seats()[0].save(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o644])
+def test_a_file_others_may_touch_is_refused(path: Path, mode: int) -> None:
+    path.chmod(mode)
+    with pytest.raises(ConfigError, match="others than its owner"):
+        Seat.load(path)
+
+
 def test_a_file_left_half_written_is_not_overwritten(seat: Seat, tmp_path: Path) -> None:
     (tmp_path / "seat.tmp").write_text("half")
     with pytest.raises(FileExistsError):

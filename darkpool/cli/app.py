@@ -87,7 +87,8 @@ def run(
 
     from commitments.params import PROFILES
     from darkpool import report
-    from darkpool.run import Options, run_file
+    from darkpool.plan import Options
+    from darkpool.run import run_file
 
     options = Options(
         tick, PROFILES[profile.value], reference, levels, pressure_ticks, per_round, renew, min_volume

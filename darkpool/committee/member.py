@@ -169,6 +169,8 @@ class Member:
             for book in self._books.values():
                 book.halt(account)
         elif kind == "resume":
+            for book in self._books.values():
+                book.check_idle(account)
             self._ledger.restart(account, token, Quanta(request.integer("amount")))
             for book in self._books.values():
                 book.resume(account)

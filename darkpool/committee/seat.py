@@ -5,6 +5,7 @@ Seats come from the dealer's ceremony (v1): whoever runs it knows everything unt
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -50,7 +51,12 @@ class Seat:
         return eip712.address_of(self.signing_key)
 
     def save(self, path: Path) -> None:
-        """Write the seat for its owner's eyes only (mode 0600), whole or not at all."""
+        """Write the seat for its owner's eyes only (mode 0600), whole or not at all, over nothing.
+
+        Raises ConfigError if there is a seat already.
+        """
+        if path.exists():
+            raise ConfigError(f"{path.name}: there is a seat already", "use a new folder")
         document = {
             "version": _VERSION,
             "modulus": f"{int(self.committee.key.n):x}",
@@ -74,6 +80,8 @@ class Seat:
         """The seat in a file. Raises ConfigError, which never quotes the file."""
         try:
             with path.open("rb") as file:
+                if os.fstat(file.fileno()).st_mode & 0o077:
+                    raise PermissionError(errno.EPERM, "others than its owner may read or change it")
                 data = file.read(_MAX_FILE + 1)
             return _seat(jsontext.parsed(data, path.name) if len(data) <= _MAX_FILE else None)
         except (

@@ -1,0 +1,125 @@
+"""What `darkpool run` is about to do: a checked file of orders, dealt to rounds, and its deposits."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median_low
+from typing import Final
+
+from commitments.params import Profile
+from darkpool.book import MAX_ACCOUNTS, MAX_OPEN_PER_ACCOUNT
+from darkpool.errors import ConfigError
+from darkpool.market import Grid, Side
+from darkpool.orderfile import OUTSIDE, OrderRow, TickSize, place, read_orders
+from darkpool.types import Quanta, Tick, TokenIndex
+
+BASE, QUOTE = TokenIndex(0), TokenIndex(1)  # in the vault of a run
+_MAX_DEPOSITS: Final = 2**64 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run a file. reference: a decimal price or None for the median limit of the file."""
+
+    tick: str
+    profile: Profile
+    reference: str | None = None
+    levels: int = 64
+    pressure_ticks: int = 0
+    per_round: int | None = None
+    renew: bool = False
+    min_volume: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The new orders of one round, each with its level, and the round's reference level."""
+
+    reference: Tick
+    rows: tuple[tuple[OrderRow, Tick], ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A checked file: what will be sealed, in which round."""
+
+    tick: TickSize
+    grid: Grid
+    batches: tuple[Batch, ...]
+    outside: tuple[OrderRow, ...] = field(repr=False)
+
+    @property
+    def rows(self) -> list[tuple[OrderRow, Tick]]:
+        """All orders that will be sealed, in file order."""
+        return [row for batch in self.batches for row in batch.rows]
+
+    def deposits(self) -> dict[str, tuple[Quanta, Quanta]]:
+        """(base, quote) quanta for every account: enough for its locks.
+
+        Deposits are public, so every account gets the same power of two where the vault's cap allows it; what
+        its own orders need would tell their worth. Raises ConfigError beyond the cap.
+        """
+        needs: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+        for row, level in self.rows:
+            need = needs[row.account]
+            if row.side is Side.SELL:
+                need[BASE] += row.quantity
+            else:
+                need[QUOTE] += row.quantity * self.grid.price(level)
+        amounts = [_deposits("base", [n[BASE] for n in needs.values()])]
+        amounts.append(_deposits("quote", [n[QUOTE] for n in needs.values()]))
+        return {a: (Quanta(b), Quanta(q)) for a, b, q in zip(needs, *amounts, strict=True)}
+
+
+def _deposits(name: str, needs: Sequence[int]) -> list[int]:
+    if sum(needs) > _MAX_DEPOSITS:
+        raise ConfigError(
+            f"deposits: the file needs {sum(needs)} {name} quanta, the vault holds at most 2^64 - 1",
+            "split the file",
+        )
+    most = max(needs, default=0)
+    alike = min(1 << most.bit_length(), _MAX_DEPOSITS // max(len(needs), 1))
+    return [alike] * len(needs) if alike >= most else list(needs)
+
+
+def plan(path: Path, options: Options) -> Plan:
+    """Read and check everything before anything is sealed. Raises OrderFileError or ConfigError."""
+    tick = TickSize.parse(options.tick)
+    rows = read_orders(path, tick)
+    if options.per_round is not None and options.per_round < 1:
+        raise ConfigError(f"per-round: {options.per_round}, must be at least 1")
+    if options.reference is not None:
+        reference = tick.argument(options.reference)
+    else:
+        limits = [row.price for row in rows if row.price is not None]
+        if not limits:
+            raise ConfigError("reference: the file has market orders only", "give --reference PRICE")
+        reference = median_low(limits)
+    # One quantum of quote is one tick of one lot, so amounts on chain are the file's own units.
+    grid = Grid.centred(Quanta(reference), Quanta(1), options.levels)
+    placed = [(row, level) for row in rows if (level := place(row, grid)) is not OUTSIDE]
+    outside = tuple(row for row in rows if place(row, grid) is OUTSIDE)
+    size = options.per_round or max(len(placed), 1)
+    _check_bounds(placed, size)
+    level_of_reference = grid.level(Quanta(reference))
+    starts = range(0, max(len(placed), 1), size)
+    batches = tuple(Batch(level_of_reference, tuple(placed[i : i + size])) for i in starts)
+    return Plan(tick, grid, batches, outside)
+
+
+def _check_bounds(placed: Sequence[tuple[OrderRow, Tick]], size: int) -> None:
+    """What a book takes at once, so that a file which cannot fit is refused before anything is sealed."""
+    accounts = {row.account for row, _ in placed}
+    if len(accounts) > MAX_ACCOUNTS:
+        raise ConfigError(f"orders: {len(accounts)} accounts, a round takes {MAX_ACCOUNTS}", "split the file")
+    for start in range(0, len(placed), size):
+        counts = Counter(row.account for row, _ in placed[start : start + size])
+        for account, count in counts.most_common(1):
+            if count > MAX_OPEN_PER_ACCOUNT:
+                raise ConfigError(
+                    f"orders: {count} of {account} in one round, a book takes {MAX_OPEN_PER_ACCOUNT}",
+                    "give --per-round, or deal them to more accounts",
+                )
