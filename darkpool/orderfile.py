@@ -362,6 +362,11 @@ def _quoted(value: str) -> str:
 
 
 def _escaped(text: str, most: int) -> str:
-    """Plain ASCII on one line, whatever the file holds: no terminal sequences, no direction marks."""
-    cut = text if len(text) <= most else text[:most] + "..."
-    return cut.encode("unicode_escape").decode("ascii")
+    """At most that much plain ASCII on one line, whatever the file holds: no terminal sequences."""
+    shown = ""
+    for character in text:
+        escaped = character.encode("unicode_escape").decode("ascii")
+        if len(shown) + len(escaped) > most:
+            return shown + "..."
+        shown += escaped
+    return shown
