@@ -9,7 +9,7 @@ reads no order and decrypts nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -82,8 +82,16 @@ class Venue:
         """
         if self.chain.next_id() != 1 or self.chain.withdrawals() or self.chain.cancellations():
             raise ConfigError("vault: it has settled or paid out before", "deploy a new one")
-        await self.committee.open_market(self.terms)
+        await self._tell(self.committee.open_market(self.terms))
         await self.follow_chain()
+
+    async def _tell(self, step: Awaitable[None]) -> None:
+        """A step all members must take. If one did not, books may differ from here on: halt, and raise."""
+        try:
+            await step
+        except PeerFault as error:
+            self.halted = self.halted or str(error)
+            raise
 
     async def follow_chain(self) -> None:
         """Apply final deposits and requests since the last call, here and at every member, in chain order."""
@@ -95,28 +103,29 @@ class Venue:
         for deposit in self.chain.deposits(start, final):
             token = tokens[deposit.token]
             self.book.ledger.deposit(deposit.account, token, deposit.quanta)
-            await self.committee.chain_event("deposit", deposit.account, token, deposit.quanta)
+            await self._tell(self.committee.chain_event("deposit", deposit.account, token, deposit.quanta))
         accounts = {request.account for request in self.chain.withdrawal_requests(start, final)}
         accounts |= {request.account for request in self.chain.cancel_requests(start, final)}
         for account in sorted(accounts):
             self.book.halt(account)
-            await self.committee.chain_event("halt", account, tokens[0], 0)
+            await self._tell(self.committee.chain_event("halt", account, tokens[0], 0))
 
     async def open(self, reference: Tick) -> Round:
         """1. Open the next round around a reference level, which is fixed from here on.
 
         Raises OrderRefused while the venue is halted or the settlement before is pending.
         """
+        if self.halted:
+            raise OrderRefused(f"venue: halted: {self.halted}", "start a new committee")
         if self._pending is not None and (await self.resolve()).round.state is RoundState.SUBMITTED:
             raise OrderRefused(
                 f"round {self._pending.round.id}: its settlement is pending", "wait for its end"
             )
-        if self.halted:
-            raise OrderRefused(f"venue: halted: {self.halted}", "start a new committee")
+        await self.follow_chain()
         self._rounds += 1
         market_round = Round(RoundId(self._rounds), self.terms.market, reference)
         self.book.open_round(market_round)
-        await self.committee.open_round(market_round)
+        await self._tell(self.committee.open_round(market_round))
         return market_round
 
     def admit(self, orders: Sequence[bytes], now: int) -> list[SealedOrder | OrderRefused]:
@@ -125,18 +134,15 @@ class Venue:
 
     async def forward(self, accepted: Sequence[SealedOrder], now: int) -> None:
         """Pass accepted orders on to the members, who verify too. Raises PeerFault if one refuses."""
-        try:
-            if accepted:
-                await self.committee.submit(self.terms, [order.raw for order in accepted], now)
-        except PeerFault as error:
-            self.halted = str(error)
-            raise
+        if accepted:
+            await self._tell(self.committee.submit(self.terms, [order.raw for order in accepted], now))
 
     async def close(self) -> RoundReport:
         """3. Seal the open round and bring it to its end: settled, no_cross or aborted; submitted if pending.
 
         If the market's minima are not met it stays open. Raises OrderRefused if none is open.
         """
+        await self.follow_chain()
         sealed = self.book.seal(int(time.time()))
         market_round = self.book.current_round
         if sealed is None:
@@ -157,9 +163,9 @@ class Venue:
             market_round.advance(state), sealed, signed.result, signed.boxes, curves=curves, timings=timings
         )
         if settlement is not None:
-            report = self._submit(replace(report, settlement=settlement), signatures)
+            report = self._pending = self._submit(replace(report, settlement=settlement), signatures)
         report = replace(report, consumed=self.book.finish(signed.result))
-        await self.committee.finish(self.terms, "result")
+        await self._tell(self.committee.finish(self.terms, "result"))
         if settlement is None:
             return report
         self._pending = report
@@ -215,10 +221,10 @@ class Venue:
 
     async def _ended(self, report: RoundReport, state: RoundState) -> RoundReport:
         """7. Credits count, or debits come back: here and at every member."""
-        self._pending = None
         final = state is RoundState.SETTLED
+        await self._tell(self.committee.settled(self.terms, report.round, final=final))
         (self.book.settled if final else self.book.void)(report.round.id)
-        await self.committee.settled(self.terms, report.round, final=final)
+        self._pending = None
         return replace(report, round=report.round.advance(state))
 
     async def _abort(self, market_round: Round, sealed: SealedList, error: Exception) -> RoundReport:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hexbytes import HexBytes
     from web3 import Web3
     from web3.contract import Contract
+    from web3.types import LogReceipt
 
 T = TypeVar("T")
 
@@ -80,6 +81,9 @@ class Evm:
         # Calls on the embedded chain need a sender with ether, and finding one doubles their time.
         self._reader: Any = {} if tester is None or faucet is None else {"from": _text(address_of(faucet))}
         self._interfaces: dict[tuple[str, Address], Contract] = {}
+        # All logs of the embedded chain: it has no transactions but ours, and its own search for logs takes
+        # time that grows with the square of the number of blocks.
+        self._logs: list[LogReceipt] = []
         self.chain_id: Final[int] = self._asked(lambda: int(web3.eth.chain_id))
 
     @classmethod
@@ -179,10 +183,20 @@ class Evm:
         """Events of one kind in the closed range of blocks, in chain order."""
         if from_block > to_block:
             return []
-        interface = self._interface(name, address)
-        found = self._asked(
-            lambda: interface.events[event]().get_logs(from_block=from_block, to_block=to_block)
-        )
+        kind = self._interface(name, address).events[event]()
+        if self._tester is not None:
+            from eth_utils.abi import event_abi_to_log_topic
+
+            topic, emitter = event_abi_to_log_topic(kind.abi), _text(address)
+            found = [
+                kind.process_log(log)
+                for log in self._logs
+                if log["address"] == emitter
+                and bytes(log["topics"][0]) == topic
+                and from_block <= int(log["blockNumber"]) <= to_block
+            ]
+        else:
+            found = list(self._asked(lambda: kind.get_logs(from_block=from_block, to_block=to_block)))
         events = [
             Event(
                 int(entry["blockNumber"]),
@@ -239,6 +253,8 @@ class Evm:
             }
             self._asked(lambda: self._web3.eth.call(replay, block))
             raise ChainRefused("the transaction failed, and would not now", "send it again")
+        if self._tester is not None:
+            self._logs += receipt["logs"]
         created = receipt.get("contractAddress")
         return Receipt(
             bytes(tx_hash), int(receipt["gasUsed"]), block, parse_address(created) if created else None

@@ -10,11 +10,12 @@ from statistics import median_low
 from typing import Final
 
 from commitments.params import Profile
+from darkpool.auction import PlainBook, PlainOrder
 from darkpool.book import MAX_ACCOUNTS, MAX_OPEN_PER_ACCOUNT
 from darkpool.errors import ConfigError
-from darkpool.market import Grid, Side
+from darkpool.market import MAX_VOLUME, Grid, Side
 from darkpool.orderfile import OUTSIDE, OrderRow, TickSize, place, read_orders
-from darkpool.types import Quanta, Tick, TokenIndex
+from darkpool.types import Lots, Quanta, Tick, TokenIndex
 
 BASE, QUOTE = TokenIndex(0), TokenIndex(1)  # in the vault of a run
 _MAX_DEPOSITS: Final = 2**64 - 1
@@ -59,8 +60,9 @@ class Plan:
     def deposits(self) -> dict[str, tuple[Quanta, Quanta]]:
         """(base, quote) quanta for every account: enough for its locks.
 
-        Deposits are public, so every account gets the same power of two where the vault's cap allows it; what
-        its own orders need would tell their worth. Raises ConfigError beyond the cap.
+        Deposits are public, so every account gets the same power of two: what its own orders need would tell
+        their worth. Near the vault's cap it is the same share of the cap, and if that is too little for one,
+        exactly what each needs. Raises ConfigError beyond the cap.
         """
         needs: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
         for row, level in self.rows:
@@ -91,6 +93,8 @@ def plan(path: Path, options: Options) -> Plan:
     rows = read_orders(path, tick)
     if options.per_round is not None and options.per_round < 1:
         raise ConfigError(f"per-round: {options.per_round}, must be at least 1")
+    if not 1 <= options.min_volume <= MAX_VOLUME:
+        raise ConfigError(f"min-volume: {options.min_volume}, must be 1 to {MAX_VOLUME}", "give it in lots")
     if options.reference is not None:
         reference = tick.argument(options.reference)
     else:
@@ -103,23 +107,34 @@ def plan(path: Path, options: Options) -> Plan:
     placed = [(row, level) for row in rows if (level := place(row, grid)) is not OUTSIDE]
     outside = tuple(row for row in rows if place(row, grid) is OUTSIDE)
     size = options.per_round or max(len(placed), 1)
-    _check_bounds(placed, size)
     level_of_reference = grid.level(Quanta(reference))
     starts = range(0, max(len(placed), 1), size)
     batches = tuple(Batch(level_of_reference, tuple(placed[i : i + size])) for i in starts)
+    _check_bounds(batches, options)
     return Plan(tick, grid, batches, outside)
 
 
-def _check_bounds(placed: Sequence[tuple[OrderRow, Tick]], size: int) -> None:
-    """What a book takes at once, so that a file which cannot fit is refused before anything is sealed."""
-    accounts = {row.account for row, _ in placed}
-    if len(accounts) > MAX_ACCOUNTS:
-        raise ConfigError(f"orders: {len(accounts)} accounts, a round takes {MAX_ACCOUNTS}", "split the file")
-    for start in range(0, len(placed), size):
-        counts = Counter(row.account for row, _ in placed[start : start + size])
+def _check_bounds(batches: Sequence[Batch], options: Options) -> None:
+    """Refuse a file that would overfill the book, rolled and renewed orders counted, before sealing any.
+
+    The command knows all orders, so it can play them through in the clear.
+    """
+    book = PlainBook(options.levels, options.pressure_ticks, Lots(options.min_volume))
+    for number, batch in enumerate(batches, 1):
+        for row, level in batch.rows:
+            book.add(row.order_id, PlainOrder(row.account, row.side, level, row.quantity))
+        counts = Counter(entry.order.account for entry in book.resting)
+        if len(counts) > MAX_ACCOUNTS:
+            raise ConfigError(
+                f"orders: {len(counts)} accounts in round {number}, a book takes {MAX_ACCOUNTS}",
+                "split the file",
+            )
         for account, count in counts.most_common(1):
             if count > MAX_OPEN_PER_ACCOUNT:
                 raise ConfigError(
-                    f"orders: {count} of {account} in one round, a book takes {MAX_OPEN_PER_ACCOUNT}",
-                    "give --per-round, or deal them to more accounts",
+                    f"orders: {count} of {account} in round {number}, a book takes {MAX_OPEN_PER_ACCOUNT}",
+                    "split the file, or deal them to more accounts",
                 )
+        result = book.clear(batch.reference)
+        if options.renew:
+            book.renew(result)

@@ -174,11 +174,11 @@ class Run:
             batch = orders[start : start + _BATCH]
             now = int(time.time())
             drafts: list[tuple[Desk, Draft]] = []
+            started = time.perf_counter()
             for desk, order in batch:
                 sealed = desk.wallet.draft(order, Standing(number, now))
                 desk.wallet.accepted(order, sealed)
                 drafts.append((desk, sealed))
-            started = time.perf_counter()
             raws = await asyncio.to_thread(_finish_all, terms, drafts)
             self.report.seal_seconds += time.perf_counter() - started
             started = time.perf_counter()

@@ -33,7 +33,7 @@ from commitments.threshold import combine, partial, verify_openings
 from darkpool.auction import PlainOrder
 from darkpool.committee.coordinator import Coordinator
 from darkpool.committee.seat import Seat, ceremony
-from darkpool.draft import Draft, Standing
+from darkpool.draft import Standing
 from darkpool.market import Grid, Market, Side
 from darkpool.netting import Signers
 from darkpool.order import Order, SealedOrder, Terms
@@ -74,17 +74,11 @@ def _terms(key: PublicKey) -> Terms:
     return Terms(1, Address(b"\x04" * 20), b"\x05" * 32, market, key, b"\x06" * 32, (base, quote), 3600)
 
 
-def _drafts(terms: Terms, seat: Seat, count: int) -> tuple[Wallet, list[Draft]]:
+def _wallet(terms: Terms, seat: Seat) -> Wallet:
     wallet = Wallet(terms, Signers(1, {seat.index: seat.signer}), PrivateKey(b"\x11" * 32), b"\x12" * 32)
     for token in (terms.market.base, terms.market.quote):
         wallet.deposited(token, Quanta(1 << 50))
-    rng, drafts = random.Random(7), []
-    for _ in range(count):
-        order = Order(Side(rng.randrange(2)), Tick(rng.randrange(LEVELS)), Lots(rng.randrange(1, 10_000)))
-        made = wallet.draft(order, Standing(RoundId(1), int(time.time())))
-        wallet.accepted(order, made)
-        drafts.append(made)
-    return wallet, drafts
+    return wallet
 
 
 def orders(seats: list[Seat]) -> list[Figure]:
@@ -92,12 +86,15 @@ def orders(seats: list[Seat]) -> list[Figure]:
     seat = seats[0]
     key = seat.committee.key
     terms = _terms(key)
-    wallet, drafts = _drafts(terms, seat, max(BATCHES) + 2)
-    pending = iter(drafts)
+    wallet = _wallet(terms, seat)
+    rng = random.Random(7)
     sealed: list[SealedOrder] = []
 
     def seal() -> None:
-        sealed.append(next(pending).finish(key, terms.chain_id, terms.contract, wallet.private_key))
+        order = Order(Side(rng.randrange(2)), Tick(rng.randrange(LEVELS)), Lots(rng.randrange(1, 10_000)))
+        draft = wallet.draft(order, Standing(RoundId(1), int(time.time())))
+        wallet.accepted(order, draft)
+        sealed.append(draft.finish(key, terms.chain_id, terms.contract, wallet.private_key))
 
     seal()  # builds the tables, which is not what is measured
     seal_ms = _median_ms(max(BATCHES), seal)

@@ -18,7 +18,7 @@ from darkpool.chain import Chain, Receipt, VaultTerms
 from darkpool.committee.coordinator import Coordinator
 from darkpool.committee.seat import Seat
 from darkpool.engine import Venue
-from darkpool.errors import ChainError, ChainRefused, ConfigError, OrderRefused, RoundAborted
+from darkpool.errors import ChainError, ChainRefused, ConfigError, OrderRefused, PeerFault, RoundAborted
 from darkpool.market import RoundState, Side
 from darkpool.plan import Options
 from darkpool.run import Run
@@ -161,6 +161,31 @@ def test_requests_on_chain_halt_their_accounts_and_drop_their_orders(
         await venue.follow_chain()
         assert venue.book.standing == ()
         assert desk.wallet.address in venue.book.ledger.halted
+
+    with_committee(dealt, body)
+
+
+@pytest.mark.parametrize("call", ["open_round", "finish", "settled", "chain_event"])
+def test_a_member_that_misses_a_step_halts_the_venue(
+    dealt: list[Seat], venues: list[Venue], monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """The step was taken by some; whoever missed it holds another book, so no further round opens."""
+
+    async def body(committee: Coordinator) -> None:
+        honest = getattr(Coordinator, call)
+
+        async def lost(self: Coordinator, *arguments: object, **options: object) -> None:
+            await honest(self, *arguments, **options)
+            raise PeerFault("closed the connection", peer="member 2")
+
+        monkeypatch.setattr(Coordinator, call, lost)
+        with pytest.raises(PeerFault, match="member 2"):
+            await a_run().execute(committee)
+        monkeypatch.setattr(Coordinator, call, honest)
+        (venue,) = venues
+        assert "member 2" in venue.halted
+        with pytest.raises(OrderRefused, match="halted: member 2"):
+            await venue.open(Tick(2))
 
     with_committee(dealt, body)
 

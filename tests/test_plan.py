@@ -70,12 +70,22 @@ def test_more_than_the_vault_holds_is_refused(path: Path) -> None:
 
 
 def test_more_accounts_than_a_round_takes_are_refused(path: Path) -> None:
-    with pytest.raises(ConfigError, match="341 accounts, a round takes 340"):
+    with pytest.raises(ConfigError, match="341 accounts in round 1, a book takes 340"):
         planned(path, *(f"A{i},buy,1,10.00" for i in range(341)))
 
 
 def test_more_orders_of_an_account_than_a_book_takes_are_refused(path: Path) -> None:
     lines = ["A,buy,1,10.00"] * 513
-    with pytest.raises(ConfigError, match="513 of A in one round, a book takes 512"):
+    with pytest.raises(ConfigError, match="513 of A in round 1, a book takes 512"):
         planned(path, *lines)
-    assert len(planned(path, *lines, per_round=400).batches) == 2
+    with pytest.raises(ConfigError, match="513 of A in round 2, a book takes 512"):
+        planned(path, *lines, per_round=400)  # the first 400 roll
+    crossing = [line for pair in zip(lines, ["B,sell,1,10.00"] * 513, strict=True) for line in pair]
+    assert len(planned(path, *crossing, per_round=400).batches) == 3
+
+
+@pytest.mark.parametrize("volume", [0, -1, 2**48, 10**20])
+def test_a_minimum_volume_no_round_can_have_is_refused(path: Path, volume: int) -> None:
+    path.write_text(HEADER + "A,buy,1,10.00\n")
+    with pytest.raises(ConfigError, match="min-volume"):
+        plan(path, Options("0.01", INSECURE_TEST, "10.00", min_volume=volume))

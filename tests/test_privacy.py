@@ -155,21 +155,21 @@ def _orders(*rows: tuple[str, str, int, int]) -> list[PlainOrder]:
 
 
 # Two books with the same public end: 16 levels, reference 8, price 8, volume 50, A +50, B -50, C and D roll.
-# Sides, sizes, limits, the long side, u (in another ciphertext) and the cut all differ.
+# Sides, sizes, limits, the long side, u (in another ciphertext) and the cut all differ. The greatest needs
+# have as many bits, which is what the (public, equal) deposits tell of them.
 ONE = _orders(
     ("A", "BUY", 8, 30), ("B", "SELL", 8, 50), ("A", "BUY", 8, 20),
     ("B", "SELL", 15, 70), ("C", "BUY", 2, 9), ("D", "SELL", 12, 4),
 )  # fmt: skip
 OTHER = _orders(
-    ("A", "BUY", 12, 60), ("B", "SELL", 1, 25), ("A", "BUY", 0, 4000000000),
-    ("B", "SELL", 7, 25), ("C", "SELL", 15, 1), ("D", "BUY", 0, 3000000000),
+    ("A", "BUY", 12, 60), ("B", "SELL", 1, 25), ("A", "BUY", 0, 4),
+    ("B", "SELL", 7, 25), ("C", "SELL", 15, 100), ("D", "BUY", 0, 60),
 )  # fmt: skip
 
 
 def test_the_shape_of_records_depends_on_public_facts_alone(
     dealt: list[Seat], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Plan, "deposits", lambda _: {n: (Quanta(1 << 40), Quanta(1 << 50)) for n in "ABCD"})
     shapes, results = [], []
     for orders in (ONE, OTHER):
         report, records = record(dealt, plan_of(16, [(Tick(8), orders)]), monkeypatch)

@@ -10,9 +10,13 @@ import sys
 
 def main() -> None:
     """Run the command line; the heavy imports wait until a command needs them."""
+    import signal
+
     from darkpool.cli.app import app
     from darkpool.errors import DarkpoolError
 
+    # To be told to stop is to stop in order: members end, and folders that hold their keys are removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except DarkpoolError as error:
