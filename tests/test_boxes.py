@@ -33,9 +33,6 @@ def vectors(name: str) -> list[dict[str, Any]]:
     return rows
 
 
-# --- boxes ------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("row", vectors("rfc9180-x25519-aes256gcm.json"), ids=lambda _: "base")
 def test_hpke_meets_rfc_9180(row: dict[str, Any]) -> None:
     key = BoxKey.derive(bytes.fromhex(row["ikmR"]))
@@ -149,3 +146,8 @@ def test_box_bounds() -> None:
 
 def test_generated_keys_differ() -> None:
     assert BoxKey.generate().public != BoxKey.generate().public
+
+
+def flip(data: st.DataObject, value: bytes) -> bytes:
+    at = data.draw(st.integers(0, 8 * len(value) - 1))
+    return (int.from_bytes(value, "big") ^ (1 << at)).to_bytes(len(value), "big")
