@@ -149,6 +149,8 @@ class VaultMachine(RuleBasedStateMachine):
     def seal(self, data: st.DataObject) -> None:
         """Seal what is affordable; the venue knows of a request only when it is final."""
         now = self.world.now()
+        if self.sealed and now > self.sealed[0].settlement.sealed_at + WINDOW:
+            self.sealed = []  # void, and with it those computed from it
         usable = [a for a in ACCOUNTS if now - self.requested.get(a, now) <= FINALITY]
         ahead = Model(dict(self.model.balances), dict(self.model.bits))
         for earlier in self.sealed:
