@@ -57,6 +57,16 @@ class RoundReport:
     timings: Timings = Timings()
 
 
+@dataclass(frozen=True, slots=True)
+class _Vault:
+    """What the vault accepts next."""
+
+    next_id: int
+    epoch: int
+    members: tuple[Address, ...]
+    quorum: int
+
+
 class Venue:
     """One market, its book, its committee and its chain, as the operator runs them.
 
@@ -143,6 +153,8 @@ class Venue:
         If the market's minima are not met it stays open. Raises OrderRefused if none is open.
         """
         await self.follow_chain()
+        # All that the chain must say is asked before anything is sealed: if it is away, the round stays open.
+        vault = _Vault(self.chain.next_id(), self.chain.epoch(), self.chain.members(), self.chain.quorum())
         sealed = self.book.seal(int(time.time()))
         market_round = self.book.current_round
         if sealed is None:
@@ -152,10 +164,9 @@ class Venue:
             market_round = market_round.advance(RoundState.CLEARING)
             curves, sum_seconds = self._curves(sealed)
             started = time.perf_counter()
-            number, epoch = self.chain.next_id(), self.chain.epoch()
-            signed = await self.committee.clear(self.terms, number, epoch)
+            signed = await self.committee.clear(self.terms, vault.next_id, vault.epoch)
             timings = Timings(sum_seconds, time.perf_counter() - started)
-            settlement, signatures = self._signed_settlement(sealed, signed, number, epoch)
+            settlement, signatures = self._signed_settlement(sealed, signed, vault)
         except (RoundAborted, PeerFault, SettlementRefused) as error:
             return await self._abort(market_round, sealed, error)
         state = RoundState.CLEARED if signed.result.crossed else RoundState.NO_CROSS
@@ -177,17 +188,17 @@ class Venue:
         return curves, time.perf_counter() - started
 
     def _signed_settlement(
-        self, sealed: SealedList, signed: SignedResult, number: int, epoch: int
+        self, sealed: SealedList, signed: SignedResult, vault: _Vault
     ) -> tuple[Settlement | None, tuple[Signature, ...]]:
         """4. The settlement recomputed from the public result, with signatures the vault will accept."""
         result = signed.result
         if not result.crossed:
             return None, ()
         consumed = (o for o in sealed.orders if o.account in result.nets)
-        settlement = settlement_of(self.terms, sealed, result, consumed, number, epoch)
-        domain = self.chain.domain()
+        settlement = settlement_of(self.terms, sealed, result, consumed, vault.next_id, vault.epoch)
+        domain = self.terms.domain
         signatures = ordered_signatures(settlement, domain, signed.signatures.values())
-        check_signatures(settlement, domain, signatures, self.chain.members(), self.chain.quorum())
+        check_signatures(settlement, domain, signatures, vault.members, vault.quorum)
         return settlement, signatures
 
     def _submit(self, report: RoundReport, signatures: Sequence[Signature]) -> RoundReport:

@@ -165,6 +165,32 @@ def test_requests_on_chain_halt_their_accounts_and_drop_their_orders(
     with_committee(dealt, body)
 
 
+def test_a_chain_that_is_away_leaves_the_round_open(
+    dealt: list[Seat], venues: list[Venue], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body(committee: Coordinator) -> None:
+        def away(_: Chain) -> int:
+            raise ChainError("node: no answer")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Chain, "next_id", away)
+            patched.setattr(Venue, "start", _started_without_a_look)
+            with pytest.raises(ChainError, match="no answer"):
+                await a_run().execute(committee)
+        (venue,) = venues
+        assert venue.book.current_round.state is RoundState.OPEN
+        assert len(venue.book.standing) == len(ORDERS)
+        assert not venue.halted
+        assert (await venue.close()).round.state is RoundState.SETTLED
+
+    async def _started_without_a_look(self: Venue) -> None:
+        venues.append(self)
+        await self.committee.open_market(self.terms)
+        await self.follow_chain()
+
+    with_committee(dealt, body)
+
+
 @pytest.mark.parametrize("call", ["open_round", "finish", "settled", "chain_event"])
 def test_a_member_that_misses_a_step_halts_the_venue(
     dealt: list[Seat], venues: list[Venue], monkeypatch: pytest.MonkeyPatch, call: str
