@@ -42,7 +42,6 @@ LABEL_NOTE: Final = b"darkpool/v1/note"
 LABEL_LEAF_KEY: Final = b"darkpool/v1/leaf-key-commitment"
 
 KEY_BYTES: Final = 32
-COMMITMENT_BYTES: Final = 32
 ADDRESS_BYTES: Final = 20
 MAX_HKDF_BYTES: Final = 255 * 32
 MAX_LABEL_BYTES: Final = 255

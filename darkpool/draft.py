@@ -55,7 +55,7 @@ class Draft:
         return Opening(base, self.witness.blindings[3]), Opening(quote, self.witness.blindings[4])
 
     def finish(self, key: PublicKey, chain_id: int, contract: bytes, private_key: PrivateKey) -> SealedOrder:
-        """Seal, prove, sign. About 25 ms at 3072 bits."""
+        """Seal, prove, sign."""
         sent = seal(key, self.statement, self.witness)
         claim = Claim(self.statement, sent, prove(key, self.statement, sent, self.witness))
         body = self.statement.encode() + sent.encode(key) + claim.proof.encode(key)

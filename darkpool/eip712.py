@@ -7,6 +7,7 @@ independent check in the tests; this one exists because it is 40 times faster on
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -84,6 +85,11 @@ def digest(domain: Domain, encoded_type: str, values: Sequence[int | bytes]) -> 
 
 
 # eth_keys takes 0.4 s to import, so it waits until a key or a signature is at hand.
+
+
+def fresh_key() -> PrivateKey:
+    """A uniform private key from the operating system."""
+    return PrivateKey((1 + secrets.randbelow(GROUP_ORDER - 1)).to_bytes(32, "big"))
 
 
 def address_of(private_key: PrivateKey) -> Address:

@@ -27,7 +27,7 @@ from typing import Any, Final, NoReturn
 from commitments.encoding import Writer
 from commitments.errors import VerificationError
 from commitments.sealing import NOTE_OVERHEAD, open_, seal
-from darkpool.eip712 import GROUP_ORDER, address_of
+from darkpool.eip712 import GROUP_ORDER, address_of, fresh_key
 from darkpool.errors import ConfigError
 from darkpool.types import Address, PrivateKey, address_hex, parse_address
 
@@ -94,7 +94,7 @@ class Keystore:
         than 1024 bytes of UTF-8, or a given secret is not one.
         """
         secret = _passphrase(passphrase, MIN_PASSPHRASE_BYTES)
-        key = PrivateKey((1 + secrets.randbelow(GROUP_ORDER - 1)).to_bytes(_KEY_BYTES, "big"))
+        key = fresh_key()
         if private_key is not None:
             if len(private_key) != _KEY_BYTES or not 0 < int.from_bytes(private_key, "big") < GROUP_ORDER:
                 raise KeystoreError("private key: not 32 bytes of a number below the order of secp256k1")

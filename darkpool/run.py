@@ -26,6 +26,7 @@ from darkpool.committee.messages import Message
 from darkpool.committee.seat import ceremony
 from darkpool.committee.transport import Tap
 from darkpool.draft import Draft, Standing
+from darkpool.eip712 import address_of, fresh_key
 from darkpool.engine import RoundReport, Venue
 from darkpool.errors import DarkpoolError, OrderRefused, RoundAborted
 from darkpool.market import Market, RoundState
@@ -90,7 +91,7 @@ class Run:
 
     async def execute(self, committee: Coordinator) -> RunReport:
         """From deposits to the final check. Raises RoundAborted, PeerFault, CheckFailed, ChainError."""
-        operator = _fresh_key()
+        operator = fresh_key()
         chain = Chain.embedded()
         terms = self._deploy(chain, committee, operator)
         venue = Venue(terms, chain, committee, operator)
@@ -122,8 +123,6 @@ class Run:
     # --- setting up ---------------------------------------------------------------------------------
 
     def _deploy(self, chain: Chain, committee: Coordinator, operator: PrivateKey) -> Terms:
-        from darkpool.eip712 import address_of
-
         chain.fund(address_of(operator), 10**20)
         tokens = [chain.deploy_token(operator, name, name[:4].upper(), 18) for name in ("Base", "Quote")]
         members = tuple(sorted(committee.signers.addresses.values()))
@@ -153,7 +152,7 @@ class Run:
     def _open_desks(self, terms: Terms, committee: Coordinator, chain: Chain, operator: PrivateKey) -> None:
         needs = self.plan.deposits()
         for done, (name, amounts) in enumerate(needs.items(), 1):
-            key = _fresh_key()
+            key = fresh_key()
             wallet = Wallet(terms, committee.signers, key, secrets.token_bytes(32))
             chain.fund(wallet.address)
             for index, amount in zip((BASE, QUOTE), amounts, strict=True):
@@ -275,10 +274,6 @@ def _finish_all(terms: Terms, drafts: Sequence[tuple[Desk, Draft]]) -> list[byte
         sealed.finish(terms.key, terms.chain_id, terms.contract, desk.wallet.private_key).raw
         for desk, sealed in drafts
     ]
-
-
-def _fresh_key() -> PrivateKey:
-    return PrivateKey((1 + secrets.randbelow(2**255)).to_bytes(32, "big"))
 
 
 def run_file(path: Path, options: Options, progress: Progress = silent, tap: Tap | None = None) -> RunReport:

@@ -189,3 +189,9 @@ def order_rows(draw: DrawFn, *, max_size: int = 12) -> tuple[OrderRow, ...]:
         )
         for order_id in ids
     )
+
+
+def flip(data: st.DataObject, value: bytes) -> bytes:
+    """The bytes with one bit of the example's choice changed."""
+    at = data.draw(st.integers(0, 8 * len(value) - 1))
+    return (int.from_bytes(value, "big") ^ (1 << at)).to_bytes(len(value), "big")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,15 +20,10 @@ from commitments.sealing import (
     box_seal,
     check_public,
 )
+from tests.published import vectors
+from tests.strategies import flip
 
-HERE = Path(__file__).parent / "vectors"
 SEED = bytes(range(32))
-CONTRACT, ACCOUNT = b"\xc0" * 20, b"\xac" * 20
-
-
-def vectors(name: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads((HERE / name).read_text("ascii"))["vectors"]
-    return rows
 
 
 @pytest.mark.parametrize("row", vectors("rfc9180-x25519-aes256gcm.json"), ids=lambda _: "base")
@@ -146,8 +139,3 @@ def test_box_bounds() -> None:
 
 def test_generated_keys_differ() -> None:
     assert BoxKey.generate().public != BoxKey.generate().public
-
-
-def flip(data: st.DataObject, value: bytes) -> bytes:
-    at = data.draw(st.integers(0, 8 * len(value) - 1))
-    return (int.from_bytes(value, "big") ^ (1 << at)).to_bytes(len(value), "big")

@@ -24,6 +24,7 @@ from commitments.merkle import (
     verify_entry,
     verify_inclusion,
 )
+from tests.strategies import flip
 
 VECTORS: dict[str, Any] = json.loads(
     (FilePath(__file__).parent / "vectors" / "rfc9162-tree.json").read_text("ascii")
@@ -243,11 +244,6 @@ def test_a_tree_proves_only_what_it_has() -> None:
             tree.root(size)
     with pytest.raises(ParameterError):
         Tree().inclusion(0)
-
-
-def flip(data: st.DataObject, value: bytes) -> bytes:
-    at = data.draw(st.integers(0, 8 * len(value) - 1))
-    return (int.from_bytes(value, "big") ^ (1 << at)).to_bytes(len(value), "big")
 
 
 def flip_one(data: st.DataObject, path: Path) -> Path:

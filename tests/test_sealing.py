@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,15 +29,11 @@ from commitments.sealing import (
     view_market,
     view_order,
 )
+from tests.published import vectors
+from tests.strategies import flip
 
-HERE = Path(__file__).parent / "vectors"
 SEED = bytes(range(32))
 CONTRACT, ACCOUNT = b"\xc0" * 20, b"\xac" * 20
-
-
-def vectors(name: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads((HERE / name).read_text("ascii"))["vectors"]
-    return rows
 
 
 # --- HKDF and paths ---------------------------------------------------------------------------------
@@ -280,8 +274,3 @@ def test_labels_are_versioned_and_unique() -> None:
     labels = [value for name, value in vars(sealing).items() if name.startswith("LABEL_")]
     assert len(set(labels)) == len(labels) == 7
     assert all(label.startswith(b"darkpool/v1/") for label in labels)
-
-
-def flip(data: st.DataObject, value: bytes) -> bytes:
-    at = data.draw(st.integers(0, 8 * len(value) - 1))
-    return (int.from_bytes(value, "big") ^ (1 << at)).to_bytes(len(value), "big")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import secrets
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -173,7 +172,7 @@ def seats_from_primes(p: int, q: int, members: int, threshold: int) -> list[Seat
             committee,
             share,
             masks[share.index],
-            PrivateKey((1 + secrets.randbelow(eip712.GROUP_ORDER - 1)).to_bytes(32, "big")),
+            eip712.fresh_key(),
         )
         for share in shares
     ]
