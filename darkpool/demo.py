@@ -13,9 +13,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from commitments.params import PRODUCTION
-from darkpool.committee.messages import Message
 from darkpool.committee.transport import NUMBER_BYTES, Kind
 from darkpool.market import Side
+from darkpool.message import Message
 from darkpool.orderfile import OrderRow, TickSize, write_orders
 from darkpool.plan import Options
 from darkpool.progress import Progress

@@ -11,6 +11,7 @@ No message ever carries a secret.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Final
 
 EXIT_REFUSED: Final = 1
@@ -47,9 +48,41 @@ class DarkpoolError(Exception):
 
 
 class OrderRefused(DarkpoolError):  # noqa: N818  # names the outcome, as the protocol does
-    """An order, or the file it came in, that is not accepted; nothing changed."""
+    """An order, a request, or the file it came in, that is not accepted; nothing changed.
+
+    `code` is a stable name of the reason for programs ("nonce-used"), `facts` what they need to act on it.
+    """
 
     exit_code = EXIT_REFUSED
+
+    def __init__(
+        self,
+        message: str,
+        hint: str = "",
+        code: str = "refused",
+        facts: Mapping[str, str | int] | None = None,
+    ) -> None:
+        self.code = code
+        self.facts = dict(facts or {})
+        super().__init__(message, hint)
+
+
+class Busy(OrderRefused):
+    """Too much at once; the same may be sent again after `retry_after` seconds."""
+
+    def __init__(self, message: str, retry_after: int, code: str = "busy") -> None:
+        super().__init__(message, f"send it again after {retry_after} s", code)
+        self.retry_after = retry_after
+        self.args = (self.message, retry_after, code)
+
+
+class Unavailable(DarkpoolError):  # noqa: N818
+    """A part this needs is away (`part`: database, chain, committee, venue if halted); nothing changed."""
+
+    def __init__(self, message: str, part: str, hint: str = "send it again later") -> None:
+        super().__init__(message, hint)
+        self.part = part
+        self.args = (self.message, part, self.hint)
 
 
 class ConfigError(DarkpoolError):

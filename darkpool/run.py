@@ -22,7 +22,6 @@ from commitments.params import Profile
 from darkpool.auction import PlainBook, PlainOrder, PlainRound
 from darkpool.chain import Chain, Token, VaultTerms
 from darkpool.committee.coordinator import Coordinator
-from darkpool.committee.messages import Message
 from darkpool.committee.seat import ceremony
 from darkpool.committee.transport import Tap
 from darkpool.draft import Draft, Standing
@@ -30,6 +29,7 @@ from darkpool.eip712 import address_of, fresh_key
 from darkpool.engine import RoundReport, Venue
 from darkpool.errors import DarkpoolError, OrderRefused, RoundAborted
 from darkpool.market import Market, RoundState
+from darkpool.message import Message
 from darkpool.order import Order, Terms
 from darkpool.plan import BASE, QUOTE, Options, Plan, plan
 from darkpool.progress import Progress, silent

@@ -19,8 +19,8 @@ from commitments.paillier import Ciphertext, PublicKey
 from commitments.prss import Mask
 from commitments.threshold import Committee, KeyShare
 from darkpool.committee import member, node, opening
-from darkpool.committee.messages import Message
 from darkpool.committee.opening import Session
+from darkpool.message import Message
 
 FAULT = "DARKPOOL_TEST_FAULT"
 STEP = "DARKPOOL_TEST_STEP"  # the first step whose name starts with this is the one that goes wrong

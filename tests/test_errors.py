@@ -10,8 +10,10 @@ from darkpool import errors
 
 
 def test_exit_codes() -> None:
-    codes = {
+    codes: dict[type[errors.DarkpoolError], int] = {
         errors.OrderRefused: 1,
+        errors.Busy: 1,
+        errors.Unavailable: 4,
         errors.SettlementRefused: 1,
         errors.ChainRefused: 1,
         errors.ConfigError: 2,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from commitments.encoding import Writer
 from commitments.errors import DecodeError
-from darkpool.committee.messages import MAX_BLOBS, MAX_HEAD, Message, read_terms, terms_message
 from darkpool.errors import ConfigError
+from darkpool.message import MAX_BLOBS, MAX_HEAD, Message, read_terms, terms_message
 from tests.commitments_support import auditor_keys
 from tests.venue_support import seats, some_terms
 

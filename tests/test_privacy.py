@@ -22,12 +22,12 @@ from commitments.params import INSECURE_TEST
 from darkpool.auction import PlainOrder
 from darkpool.chain import Chain
 from darkpool.committee.coordinator import Coordinator
-from darkpool.committee.messages import Message
 from darkpool.committee.seat import Seat
 from darkpool.committee.transport import NUMBER_BYTES, Kind
 from darkpool.draft import Draft
 from darkpool.engine import Venue
 from darkpool.market import Grid, Side
+from darkpool.message import Message
 from darkpool.order import Order
 from darkpool.orderfile import OrderRow, TickSize
 from darkpool.plan import Batch, Options, Plan

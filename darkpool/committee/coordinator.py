@@ -19,11 +19,11 @@ from commitments.errors import DecodeError, VerificationError
 from commitments.threshold import Committee
 from darkpool import eip712
 from darkpool.book import NO_CROSS, RoundResult, SealedList
-from darkpool.committee.messages import Message, terms_message
 from darkpool.committee.seat import Seat
 from darkpool.committee.transport import COORDINATOR, NUMBER_BYTES, Kind, Link, Tap, connect
 from darkpool.errors import PeerFault, RoundAborted
 from darkpool.market import Round
+from darkpool.message import Message, terms_message
 from darkpool.netting import Signers
 from darkpool.order import SealedOrder, Terms
 from darkpool.types import Address, Lots, Signature, Tick

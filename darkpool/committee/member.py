@@ -21,7 +21,6 @@ from darkpool import eip712
 from darkpool.account import Ledger
 from darkpool.book import Book, SealedList
 from darkpool.committee.evaluator import Evaluator, EvaluatorFailed
-from darkpool.committee.messages import Message, read_terms
 from darkpool.committee.opening import Session
 from darkpool.committee.seat import Seat
 from darkpool.committee.session import Cleared, Clearing
@@ -30,6 +29,7 @@ from darkpool.committee.transport import (
 )
 from darkpool.errors import ConfigError, DarkpoolError, OrderRefused, PeerFault, RoundAborted
 from darkpool.market import Round
+from darkpool.message import Message, read_terms
 from darkpool.netting import settlement_of
 from darkpool.settlement import Settlement, sign
 from darkpool.types import Address, Nonce, Quanta, RoundId, Tick

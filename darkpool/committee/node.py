@@ -15,10 +15,10 @@ from typing import Final
 
 from commitments.errors import DecodeError
 from darkpool.committee.member import Member
-from darkpool.committee.messages import Message
 from darkpool.committee.seat import Seat
 from darkpool.committee.transport import COORDINATOR, NUMBER_BYTES, Kind, Link, Tap, connect, socket_path
 from darkpool.errors import DarkpoolError, PeerFault
+from darkpool.message import Message
 
 START_SECONDS: Final = 60.0
 

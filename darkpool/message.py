@@ -1,4 +1,4 @@
-"""Requests of the coordinator to a member, and replies: a small JSON head and binary blobs.
+"""What operator and members say to each other and write into the log: a small JSON head and binary blobs.
 
 length || JSON {"op": …, fields} || count || length || blob …
 """
@@ -15,18 +15,18 @@ from commitments.errors import DecodeError
 from commitments.group import Point
 from commitments.paillier import PublicKey
 from darkpool import jsontext
-from darkpool.committee.transport import MAX_FRAME
 from darkpool.market import Grid, Market
 from darkpool.order import Terms
 from darkpool.types import Address, Lots, Quanta
 
 MAX_HEAD: Final = 1 << 20
+MAX_BLOB: Final = 1 << 26
 MAX_BLOBS: Final = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One request or reply."""
+    """One request, reply or entry of the log."""
 
     op: str
     fields: Mapping[str, Any] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Message:
         fields = jsontext.parsed(reader.var("head", MAX_HEAD), "head")
         if not isinstance(fields, dict) or not isinstance(fields.get("op"), str):
             raise DecodeError("head", "not an object with an op")
-        blobs = [reader.var(f"blob {i}", MAX_FRAME) for i in range(reader.uint("blobs", 4, MAX_BLOBS))]
+        blobs = [reader.var(f"blob {i}", MAX_BLOB) for i in range(reader.uint("blobs", 4, MAX_BLOBS))]
         reader.end("message")
         op = fields.pop("op")
         return Message(op, fields, blobs)
