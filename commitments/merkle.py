@@ -34,23 +34,71 @@ def leaf_hash(entry: bytes) -> bytes:
     return hashlib.sha256(b"\x00" + entry).digest()
 
 
+class Frontier:
+    """The tree hash of a growing list of leaves, in logarithmic memory: RFC 9162 section 2.1.1.
+
+    `nodes` are the roots of the perfect subtrees so far, widest first: one for each one bit of `size`.
+    """
+
+    __slots__ = ("nodes", "size")
+
+    def __init__(self, size: int = 0, nodes: Iterable[bytes] = ()) -> None:
+        self.size, self.nodes = size, list(nodes)
+        if len(self.nodes) != size.bit_count():
+            raise ParameterError(f"{len(self.nodes)} subtrees do not make a tree of {size} leaves")
+
+    def append(self, leaf: bytes) -> None:
+        """Adds a leaf by its hash."""
+        bits = self.size
+        while bits & 1:
+            leaf = _node_hash(self.nodes.pop(), leaf)
+            bits >>= 1
+        self.nodes.append(leaf)
+        self.size += 1
+
+    def root(self) -> bytes:
+        """The tree hash, 32 bytes; of no leaves, SHA-256("")."""
+        if not self.nodes:
+            return EMPTY_ROOT
+        *rest, node = self.nodes
+        for left in reversed(rest):
+            node = _node_hash(left, node)
+        return node
+
+
 def root(entries: Iterable[bytes]) -> bytes:
     """The tree hash MTH(entries) of RFC 9162 section 2.1.1, 32 bytes; of no entries, SHA-256("")."""
-    # Roots of the perfect subtrees so far, widest first: one for each one bit of the count.
-    subtrees: list[bytes] = []
-    for count, entry in enumerate(entries):
-        node = leaf_hash(entry)
-        bits = count
-        while bits & 1:
-            node = _node_hash(subtrees.pop(), node)
-            bits >>= 1
-        subtrees.append(node)
-    if not subtrees:
-        return EMPTY_ROOT
-    node = subtrees.pop()
-    while subtrees:
-        node = _node_hash(subtrees.pop(), node)
-    return node
+    frontier = Frontier()
+    for entry in entries:
+        frontier.append(leaf_hash(entry))
+    return frontier.root()
+
+
+def inclusion(leaf_hashes: Sequence[bytes], index: int) -> Path:
+    """PATH(index, D) of RFC 9162 section 2.1.3.1 over leaves given by their hashes, for `verify_inclusion`.
+
+    Raises ParameterError if there is no such leaf.
+    """
+    if not 0 <= index < len(leaf_hashes):
+        raise ParameterError(f"leaf {index} of a tree of {len(leaf_hashes)} leaves")
+    path: list[bytes] = []
+    low, high = 0, len(leaf_hashes)
+    while high - low > 1:
+        middle = low + (1 << (high - low - 1).bit_length() - 1)
+        if index < middle:
+            path.append(_hash_of(leaf_hashes[middle:high]))
+            high = middle
+        else:
+            path.append(_hash_of(leaf_hashes[low:middle]))
+            low = middle
+    return tuple(reversed(path))
+
+
+def _hash_of(leaf_hashes: Sequence[bytes]) -> bytes:
+    frontier = Frontier()
+    for leaf in leaf_hashes:
+        frontier.append(leaf)
+    return frontier.root()
 
 
 class Tree:

@@ -9,7 +9,7 @@ against the current. Operator and members keep the same ledger from the same pub
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 from commitments.group import Point
 from commitments.pedersen import generator_g
@@ -17,6 +17,11 @@ from darkpool.errors import OrderRefused
 from darkpool.types import Address, Nonce, Quanta
 
 NONCE_WINDOW: Final = 512
+NONCES_PER_WORD: Final = 256
+
+Request: TypeAlias = tuple[str, int]
+"""An open request on chain: ("withdraw", token index) or ("cancel", word of nonces)."""
+
 # Values of F since the last decrease that are remembered; older ones are as if decreased.
 _MAX_REMEMBERED = 256
 
@@ -50,27 +55,39 @@ class FreeCollateral:
             return
         raise OrderRefused(
             f"collateral: {name} commitment of version {version} has been spent from since",
-            hint=f"prove anew, new salt, against version {self.version}: {self.current.encode().hex()}",
+            f"prove anew, new salt, against version {self.version}: {self.current.encode().hex()}",
+            "collateral-decreased",
+            {"token": name, "commitment": self.current.encode().hex(), "version": self.version},
         )
 
 
 @dataclass(slots=True)
 class Nonces:
-    """The nonces an account has used: all below `lowest_unused`, and some within the window above it."""
+    """The nonces an account has used: all below `lowest_unused`, and some within the window above it.
+
+    `burnt` holds nonces cancelled on chain, by word: bit i for nonce 256 * word + i.
+    """
 
     lowest_unused: int = 0
     used_above: set[int] = field(default_factory=set)
+    burnt: dict[int, int] = field(default_factory=dict)
 
     def check(self, nonce: Nonce) -> None:
         """Raises OrderRefused for a used one, or one beyond the window."""
-        if nonce < self.lowest_unused or nonce in self.used_above:
+        word, bit = divmod(nonce, NONCES_PER_WORD)
+        if nonce < self.lowest_unused or nonce in self.used_above or self.burnt.get(word, 0) >> bit & 1:
             raise OrderRefused(
-                f"nonce: {nonce} is used", hint=f"use an unused one from {self.lowest_unused} upwards"
+                f"nonce: {nonce} is used",
+                f"use an unused one from {self.lowest_unused} upwards",
+                "nonce-used",
+                {"lowest_unused": self.lowest_unused},
             )
         if nonce >= self.lowest_unused + NONCE_WINDOW:
             raise OrderRefused(
                 f"nonce: {nonce} is beyond {self.lowest_unused} + {NONCE_WINDOW}",
-                hint=f"use one from {self.lowest_unused} upwards",
+                f"use one from {self.lowest_unused} upwards",
+                "nonce-beyond-window",
+                {"lowest_unused": self.lowest_unused},
             )
 
     def use(self, nonce: Nonce) -> None:
@@ -82,42 +99,79 @@ class Nonces:
 
 
 class Ledger:
-    """What holds for an account in every market: F of each token, spent nonces, halts.
+    """What holds for an account in every market: F and chain balance of each token, spent nonces, halts.
 
     Only accounts with a final deposit are known: nothing is kept of anybody else.
     """
 
     def __init__(self) -> None:
-        self._free: dict[tuple[Address, Address], FreeCollateral] = {}
-        self._nonces: dict[Address, Nonces] = {}
-        self.halted: set[Address] = set()
+        self.free: dict[tuple[Address, Address], FreeCollateral] = {}
+        self.balances: dict[tuple[Address, Address], int] = {}  # quanta, as the final chain events add up
+        self.nonces: dict[Address, Nonces] = {}
+        # Accounts that asked on chain to leave or to burn nonces: their requests without an answer yet.
+        self.halted: dict[Address, set[Request]] = {}
 
-    def check_known(self, account: Address) -> None:
-        """Raises OrderRefused for an account that never deposited: flooding the book must cost something."""
-        if account not in self._nonces:
+    def known(self, account: Address) -> bool:
+        """Whether it ever had a final deposit."""
+        return account in self.nonces
+
+    def check_may_trade(self, account: Address) -> None:
+        """Raises OrderRefused for an account that never deposited, as flooding must cost something, or is halted."""
+        if account not in self.nonces:
             raise OrderRefused(
-                "account: it has no final deposit", hint="deposit first, and wait for finality"
+                "account: it has no final deposit",
+                "deposit first, and wait for finality",
+                "account-unknown",
+            )
+        if account in self.halted:
+            raise OrderRefused(
+                "account: a withdrawal or cancel request is pending",
+                "wait until it is resolved",
+                "account-halted",
             )
 
-    def nonces(self, account: Address) -> Nonces:
-        """The account's nonces, one sequence for all markets, as the vault keeps its nullifiers."""
-        return self._nonces[account]
+    def check_nonce(self, account: Address, nonce: Nonce) -> None:
+        """One sequence for all markets, as the vault keeps its nullifiers. Raises OrderRefused."""
+        self.nonces[account].check(nonce)
+
+    def use_nonce(self, account: Address, nonce: Nonce) -> None:
+        """It is spent."""
+        self.nonces[account].use(nonce)
+
+    def burn(self, account: Address, word: int, mask: int) -> None:
+        """Nonces cancelled on chain: the vault would refuse a settlement of them."""
+        if account in self.nonces:
+            burnt = self.nonces[account].burnt
+            burnt[word] = burnt.get(word, 0) | mask
 
     def of(self, account: Address, token: Address) -> FreeCollateral:
         """The account's F of that token; identity and version 0 for one never seen."""
-        return self._free.setdefault((account, token), FreeCollateral())
+        return self.free.setdefault((account, token), FreeCollateral())
 
     def deposit(self, account: Address, token: Address, amount: Quanta) -> None:
         """A final deposit: F += amount * G. From the first one on the account is known."""
-        self._nonces.setdefault(account, Nonces())
+        self.nonces.setdefault(account, Nonces())
+        self.move(account, token, amount)
+        self.credit(account, token, amount)
+
+    def move(self, account: Address, token: Address, amount: int) -> None:
+        """The chain balance changed, by a final event."""
+        key = (account, token)
+        self.balances[key] = self.balances.get(key, 0) + amount
+
+    def credit(self, account: Address, token: Address, amount: int) -> None:
+        """F += amount * G."""
         self.of(account, token).increase(generator_g() * amount)
 
-    def restart(self, account: Address, token: Address, value: Quanta) -> None:
-        """F from the public value (chain balance + final nets - requested), so that mistakes and races heal.
+    def restart(self, account: Address) -> None:
+        """Every F from the public chain balance, so that mistakes and races heal; the account may trade again.
 
-        Called when a withdrawal or cancel request is resolved and the account has no order anywhere.
+        Called when its requests are answered and it has no order and no unsettled net anywhere.
         """
-        free = self.of(account, token)
-        free.decrease(free.current)
-        free.increase(generator_g() * value)
-        free.since_decrease = [free.current.encode()]
+        del self.halted[account]
+        for (owner, token), balance in list(self.balances.items()):
+            if owner == account:
+                free = self.of(account, token)
+                free.decrease(free.current)
+                free.increase(generator_g() * balance)
+                free.since_decrease = [free.current.encode()]

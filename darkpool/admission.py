@@ -1,99 +1,153 @@
-"""What a book checks of an order: the bytes against the market's terms, then nonces and free collateral.
+"""What is checked of an order before it is listed, cheapest first.
 
-The proof comes last, in batches (book.py), because it is the dear part.
+    screened    length, statement, the market's terms, times, signature           (stateless, 0.5 ms)
+    Book.check  round, account, nonce, quotas, free collateral                    (state)
+    unproven    the rest of the encoding, then the proofs, in batches             (stateless, the dear part)
+
+The operator runs the last in worker processes, and the second again when the order gets its place in the log.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
+from commitments.encoding import Reader
 from commitments.errors import DecodeError
+from commitments.order_statement import Statement
+from commitments.order_verify import invalid_claims
+from commitments.paillier import PublicKey
 from commitments.sealing import check_public
+from darkpool import eip712
 from darkpool.account import FreeCollateral, Ledger
 from darkpool.errors import OrderRefused
-from darkpool.order import SealedOrder, Terms, TimeInForce
+from darkpool.listing import ListedOrder
+from darkpool.order import MAX_ORDER_BYTES, SealedOrder, Terms, TimeInForce, check_order_signature, order_hash
 from darkpool.types import Address, Nonce
 
 DAY_SLACK_SECONDS: Final = 60  # around midnight UTC both days are right
 _SECONDS_PER_DAY: Final = 86_400
 
 
-def screened(terms: Terms, raw: bytes, now: int) -> SealedOrder:
-    """Stateless checks: encoding, the statement against the market's terms, the signature.
+def screened(markets: Mapping[bytes, Terms], raw: bytes, now: int) -> Statement:
+    """The statement of an order of one of the markets, checked with the signature; `now` in unix seconds.
 
-    `now` is in unix seconds. Raises OrderRefused naming the field.
+    Raises OrderRefused naming the field.
     """
+    if len(raw) > MAX_ORDER_BYTES:
+        raise OrderRefused(
+            f"order: {len(raw)} bytes are above the limit {MAX_ORDER_BYTES}",
+            "send one order",
+            "order-malformed",
+        )
     try:
-        order = SealedOrder.decode(raw, terms.key)
+        statement = Statement.read(Reader(raw))
+        terms = markets.get(statement.market)
+        if terms is None:
+            raise OrderRefused(
+                f"market: {statement.market.hex()} is none of this venue",
+                "list the markets",
+                "market-unknown",
+            )
+        _check_terms(statement, terms)
+        _check_times(statement, now)
+        check_public(statement.fill_key)
     except DecodeError as error:
-        raise OrderRefused(str(error), "send the canonical encoding of an order of this market") from None
-    _check_terms(order, terms)
-    _check_times(order, now)
-    try:
-        check_public(order.statement.fill_key)
-    except DecodeError as error:
-        raise OrderRefused(f"fill_key: {error.problem}", "send an X25519 public key") from None
-    order.check_signature(terms.domain)
-    return order
+        raise OrderRefused(
+            str(error), "send the canonical encoding of an order of this market", "order-malformed"
+        ) from None
+    check_order_signature(terms.domain, statement, order_hash(raw), raw[-eip712.SIGNATURE_BYTES :])
+    return statement
 
 
-def _check_terms(order: SealedOrder, terms: Terms) -> None:
+def _check_terms(statement: Statement, terms: Terms) -> None:
     market = terms.market
     expected: dict[str, object] = {
         "chain_id": terms.chain_id,
         "contract": terms.contract,
         "venue": terms.venue,
-        "market": market.id,
         "p_0": market.grid.p_0,
         "tick": market.grid.tick,
         "levels": market.grid.levels,
         "lot": market.lot,
         "pressure": market.pressure_ticks,
+        "key_id": terms.key.key_id,
         "policy_hash": terms.policy_hash,
         "terms_hash": terms.hash,
         "auditor_keys": terms.auditor_keys,
     }
     for name, value in expected.items():
-        if getattr(order.statement, name) != value:
+        if getattr(statement, name) != value:
             raise OrderRefused(
-                f"{name}: not that of market {market.name}", hint="fetch the market's terms and seal anew"
+                f"{name}: not that of market {market.name}",
+                "fetch the market's terms and seal anew",
+                "terms-mismatch",
             )
 
 
-def _check_times(order: SealedOrder, now: int) -> None:
-    s = order.statement
+def _check_times(s: Statement, now: int) -> None:
+    code = "order-times"
     days = {(now + slack) // _SECONDS_PER_DAY for slack in (-DAY_SLACK_SECONDS, DAY_SLACK_SECONDS)}
     if s.utc_day not in days:
-        raise OrderRefused(f"utc_day: {s.utc_day} is not today ({now // _SECONDS_PER_DAY})", hint="seal anew")
+        raise OrderRefused(
+            f"utc_day: {s.utc_day} is not today ({now // _SECONDS_PER_DAY})", "seal anew", code
+        )
     if s.time_in_force not in set(TimeInForce):
-        raise OrderRefused(f"time_in_force: {s.time_in_force} is unknown", hint="use 0, 1 or 2")
+        raise OrderRefused(f"time_in_force: {s.time_in_force} is unknown", "use 0, 1 or 2", code)
     if (s.time_in_force == TimeInForce.GOOD_TILL_TIME) != (s.valid_until != 0):
-        raise OrderRefused("valid_until: belongs to time in force 1, and to no other", hint="set it to 0")
+        raise OrderRefused("valid_until: belongs to time in force 1, and to no other", "set it to 0", code)
     if s.valid_until and s.valid_until <= now:
-        raise OrderRefused(f"valid_until: {s.valid_until} has passed ({now})", hint="choose a later time")
+        raise OrderRefused(f"valid_until: {s.valid_until} has passed ({now})", "choose a later time", code)
+
+
+def unproven(key: PublicKey, raws: Sequence[bytes]) -> dict[int, OrderRefused]:
+    """The positions of screened orders that do not decode or whose proofs do not hold; verified together."""
+    refused: dict[int, OrderRefused] = {}
+    positions, claims = [], []
+    for position, raw in enumerate(raws):
+        try:
+            claims.append(SealedOrder.decode(raw, key).claim)
+            positions.append(position)
+        except DecodeError as error:
+            refused[position] = OrderRefused(
+                str(error), "send the canonical encoding of an order of this market", "order-malformed"
+            )
+    for index, problem in invalid_claims(key, claims).items():
+        refused[positions[index]] = OrderRefused(
+            f"proof: {problem}",
+            "the order is signed but not proven; build it with the client",
+            "order-unproven",
+        )
+    return refused
 
 
 class Tentative:
     """What a batch would do to ledger and nonces, order by order, before anything is accepted."""
 
-    def __init__(self, ledger: Ledger, terms: Terms) -> None:
-        self._ledger, self._tokens = ledger, (terms.market.base, terms.market.quote)
-        self._free: dict[Address, tuple[FreeCollateral, ...]] = {}
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._free: dict[tuple[Address, Address], FreeCollateral] = {}
         self.nonces: set[tuple[Address, Nonce]] = set()
         self.orders: Counter[Address] = Counter()
 
-    def of(self, account: Address) -> Iterator[FreeCollateral]:
-        """The account's F of base and quote as they would be."""
-        if account not in self._free:
-            self._free[account] = tuple(self._ledger.of(account, token).copy() for token in self._tokens)
-        return iter(self._free[account])
+    def of(self, account: Address, tokens: Collection[Address]) -> Iterator[FreeCollateral]:
+        """The account's F of those tokens as they would be."""
+        for token in tokens:
+            if (account, token) not in self._free:
+                self._free[account, token] = self._ledger.of(account, token).copy()
+            yield self._free[account, token]
 
-    def lock(self, order: SealedOrder) -> None:
+    def lock(self, order: ListedOrder, tokens: Collection[Address]) -> None:
         """As if it were accepted."""
-        base, quote = self.of(order.account)
-        base.decrease(order.sent.c_base)
-        quote.decrease(order.sent.c_quote)
+        for free, lock in zip(self.of(order.account, tokens), (order.c_base, order.c_quote), strict=True):
+            free.decrease(lock)
         self.nonces.add((order.account, order.nonce))
         self.orders[order.account] += 1
+
+    def release(self, orders: Iterable[ListedOrder], tokens: Collection[Address]) -> None:
+        """As if they had left the book."""
+        for order in orders:
+            for free, lock in zip(self.of(order.account, tokens), (order.c_base, order.c_quote), strict=True):
+                free.increase(lock)
+            self.orders[order.account] -= 1

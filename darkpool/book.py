@@ -1,92 +1,52 @@
-"""The book of one market: admission in arrival order, the sealed list, and what a round's end does to orders.
+"""The book of one market: standing orders in arrival order, the sealed list, and what leaves it and why.
 
-Operator and every member run the same book over the same events, so each recomputes every F and every root
-for itself. Each step checks first (bytes, then state, then proof) and changes state last.
+Operator and every member run the same book over the same log, so each recomputes every F and every root for
+itself. `check...` changes nothing; what changes state comes after and does not fail.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from commitments import merkle
 from commitments.errors import VerificationError
 from commitments.group import Point
-from commitments.order_verify import invalid_claims
 from commitments.pedersen import generator_g
 from darkpool import eip712
 from darkpool.account import Ledger
-from darkpool.admission import Tentative, screened
+from darkpool.admission import Tentative
 from darkpool.errors import OrderRefused
+from darkpool.listing import ListedOrder, Movement, RoundResult, SealedList, token_movements
 from darkpool.market import MAX_ORDERS, Round, RoundState
-from darkpool.order import SealedOrder, Terms, TimeInForce
-from darkpool.types import Address, Lots, Nonce, Quanta, RoundId, Tick, address_hex
+from darkpool.order import Terms, TimeInForce
+from darkpool.types import Address, Nonce, address_hex
 
 MAX_OPEN_PER_ACCOUNT: Final = 512  # decoys count
 # One settlement takes 1,024 rows of each kind: two deltas an account, and its nonces lie in up to 3 words.
 MAX_ACCOUNTS: Final = 340
 
 
-@dataclass(frozen=True, slots=True)
-class SealedList:
-    """What a round clears: its orders in arrival order, under one root (RFC 9162 over the orders' leaves)."""
+class End(StrEnum):
+    """How an order left the book."""
 
-    round: RoundId
-    market: bytes
-    reference: Tick
-    sealed_at: int
-    orders: tuple[SealedOrder, ...] = field(repr=False)
-    root: bytes
-    terms_hash: bytes
-
-    def digest(self, domain: eip712.Domain) -> bytes:
-        """What every member signs. It also names the list to the masks, so no two rounds share one."""
-        return eip712.digest(
-            domain,
-            "SealedRound(bytes32 market,uint64 round,uint16 reference,uint64 sealedAt,uint32 orders,"
-            "bytes32 root,bytes32 terms)",
-            (
-                self.market,
-                self.round,
-                self.reference,
-                self.sealed_at,
-                len(self.orders),
-                self.root,
-                self.terms_hash,
-            ),
-        )
-
-    @property
-    def accounts(self) -> tuple[Address, ...]:
-        """The accounts with an order in the list, ascending."""
-        return tuple(sorted({o.account for o in self.orders}))
+    CONSUMED = "consumed"
+    CANCELLED = "cancelled"
+    REPLACED = "replaced"
+    EXPIRED = "expired"
+    RELEASED = "released"
 
 
 @dataclass(frozen=True, slots=True)
-class RoundResult:
-    """What a clearing reveals. price: grid level; volume and nets in lots (positive: bought on balance).
+class Ended:
+    """An order that left the book, and why. All but consumed ones gave back their lock."""
 
-    nets holds exactly the accounts that bought or sold anything, ascending by account.
-    """
-
-    crossed: bool
-    price: Tick = field(default=Tick(0))
-    volume: Lots = field(default=Lots(0))
-    nets: Mapping[Address, int] = field(default_factory=dict)
-
-
-NO_CROSS: Final = RoundResult(crossed=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Movement:
-    """What a result moves: `amount` quanta of a token, positive to the account."""
-
-    account: Address
-    token: Address
-    amount: Quanta
+    order: ListedOrder
+    end: End
+    reason: str = ""
 
 
 class Book:
@@ -96,254 +56,244 @@ class Book:
         self.terms = terms
         self.ledger = ledger
         self.round: Round | None = None
-        self._standing: dict[bytes, SealedOrder] = {}  # by order hash, in arrival order
+        self.sealed: SealedList | None = None
+        self._standing: dict[tuple[Address, Nonce], ListedOrder] = {}  # in arrival order
         self._open: Counter[Address] = Counter()
-        self._sealed: SealedList | None = None
-        self._unsettled: dict[RoundId, list[Movement]] = {}
 
     @property
-    def standing(self) -> tuple[SealedOrder, ...]:
+    def tokens(self) -> tuple[Address, Address]:
+        """Base and quote."""
+        return self.terms.market.base, self.terms.market.quote
+
+    @property
+    def standing(self) -> tuple[ListedOrder, ...]:
         """Orders in the book, in arrival order."""
         return tuple(self._standing.values())
 
     @property
     def current_round(self) -> Round:
-        """The round that is open or sealed. Raises OrderRefused if there never was one."""
+        """The latest round. Raises OrderRefused if there never was one."""
         if self.round is None:
-            raise OrderRefused("round: none is open", hint="open one first")
+            raise OrderRefused("round: none is open", "wait for the next one", "round-closed")
         return self.round
+
+    def find(self, account: Address, nonce: Nonce) -> ListedOrder | None:
+        """A standing order."""
+        return self._standing.get((account, nonce))
+
+    def has_orders(self, account: Address) -> bool:
+        """Whether any order of the account stands, sealed ones included."""
+        return account in self._open
 
     # --- admission ----------------------------------------------------------------------------------
 
-    def open_round(self, market_round: Round) -> None:
-        """From now on orders are for this round. Raises OrderRefused while another is not over."""
-        if self._sealed is not None:
-            raise OrderRefused(f"round {self._sealed.round} is still sealed", hint="wait for its end")
-        self.round = market_round
-        # An order for one round never trades in another, even if its own was not sealed.
-        self._release([o for o in self.standing if o.statement.time_in_force == TimeInForce.ROUND])
-
-    def admit(self, batch: Sequence[bytes], now: int) -> list[SealedOrder | OrderRefused]:
-        """Decode, check and verify a batch in arrival order; accept what holds. One answer per item.
-
-        Cheap checks come first; proofs are verified together and bisected only if the batch fails. An order
-        that was proven against a refused one of the same batch is refused with the current commitment.
-        """
-        answers = [self._screened(raw, now) for raw in batch]
-        tentative = Tentative(self.ledger, self.terms)
-        candidates: list[int] = []
-        for i, order in enumerate(answers):
-            if isinstance(order, SealedOrder):
-                try:
-                    self._check_state(order, tentative)
-                except OrderRefused as refusal:
-                    answers[i] = refusal
-                else:
-                    tentative.lock(order)
-                    candidates.append(i)
-        claims = [o.claim for i in candidates if isinstance(o := answers[i], SealedOrder)]
-        invalid = invalid_claims(self.terms.key, claims)
-        for position, i in enumerate(candidates):
-            order = answers[i]
-            if position in invalid:
-                answers[i] = OrderRefused(
-                    f"proof: {invalid[position]}",
-                    hint="the order is signed but not proven; build it with the client",
-                )
-            elif isinstance(order, SealedOrder):
-                try:
-                    self._check_state(order, Tentative(self.ledger, self.terms))
-                except OrderRefused as refusal:
-                    answers[i] = refusal
-                else:
-                    self._accept(order)
-        return answers
-
-    def _screened(self, raw: bytes, now: int) -> SealedOrder | OrderRefused:
-        try:
-            return screened(self.terms, raw, now)
-        except OrderRefused as refusal:
-            return refusal
-
-    def _check_state(self, order: SealedOrder, tentative: Tentative) -> None:
-        s = order.statement
+    def check(self, order: ListedOrder, tentative: Tentative) -> None:
+        """Round, account, nonce, quotas, collateral, as they will be after `tentative`; raises OrderRefused."""
+        s, account = order.statement, order.account
         self._check_round(s.first_round, s.time_in_force)
-        self.ledger.check_known(order.account)
-        if order.account in self.ledger.halted:
+        self.ledger.check_may_trade(account)
+        self.ledger.check_nonce(account, order.nonce)
+        if (account, order.nonce) in tentative.nonces:
             raise OrderRefused(
-                "account: a withdrawal or cancel request is pending", hint="wait until it is resolved"
+                f"nonce: {order.nonce} is used", "use another nonce for every order", "nonce-used"
             )
-        self.ledger.nonces(order.account).check(order.nonce)
-        if (order.account, order.nonce) in tentative.nonces:
-            raise OrderRefused(f"nonce: {order.nonce} is used", hint="use another nonce for every order")
-        if self._open[order.account] + tentative.orders[order.account] >= MAX_OPEN_PER_ACCOUNT:
+        if self._open[account] + tentative.orders[account] >= MAX_OPEN_PER_ACCOUNT:
             raise OrderRefused(
-                f"account: {MAX_OPEN_PER_ACCOUNT} orders stand already", hint="cancel some first"
+                f"account: {MAX_OPEN_PER_ACCOUNT} orders stand already", "cancel some first", "quota-exceeded"
             )
         present = self._open.keys() | tentative.orders.keys()
-        if order.account not in present and len(present) >= MAX_ACCOUNTS:
-            raise OrderRefused(f"book: full with {MAX_ACCOUNTS} accounts", hint="try in the next round")
+        if account not in present and len(present) >= MAX_ACCOUNTS:
+            raise OrderRefused(
+                f"book: full with {MAX_ACCOUNTS} accounts", "try in the next round", "book-full"
+            )
         if len(self._standing) + len(tentative.nonces) >= MAX_ORDERS:
-            raise OrderRefused(f"book: full with {MAX_ORDERS} orders", hint="try in the next round")
-        base, quote = tentative.of(order.account)
+            raise OrderRefused(f"book: full with {MAX_ORDERS} orders", "try in the next round", "book-full")
+        base, quote = tentative.of(account, self.tokens)
         base.check("base", s.f_base, s.base_version)
         quote.check("quote", s.f_quote, s.quote_version)
 
     def _check_round(self, first: int, time_in_force: int) -> None:
         current = self.current_round.id
         if first > current or (time_in_force == TimeInForce.ROUND and first != current):
-            raise OrderRefused(f"first_round: {first}, open is {current}", hint="seal for the open round")
+            raise OrderRefused(
+                f"first_round: {first}, open is {current}", "seal for the open round", "round-closed"
+            )
         if time_in_force == TimeInForce.ROUND and self.current_round.state is not RoundState.OPEN:
-            raise OrderRefused(f"first_round: {first} is sealed already", hint="seal for the next round")
+            raise OrderRefused(
+                f"first_round: {first} is sealed already", "seal for the next round", "round-closed"
+            )
 
-    def _accept(self, order: SealedOrder) -> None:
-        for token, lock in self._locks(order):
+    def accept(self, order: ListedOrder) -> None:
+        """List a checked order; F falls by its lock."""
+        for token, lock in self.locks(order):
             self.ledger.of(order.account, token).decrease(lock)
-        self.ledger.nonces(order.account).use(order.nonce)
-        self._standing[order.hash] = order
+        self.ledger.use_nonce(order.account, order.nonce)
+        self._standing[order.account, order.nonce] = order
         self._open[order.account] += 1
+
+    def restore(self, orders: Iterable[ListedOrder]) -> None:
+        """Standing orders of a snapshot, whose locks its ledger has already."""
+        for order in orders:
+            self._standing[order.account, order.nonce] = order
+            self._open[order.account] += 1
+
+    def locks(self, order: ListedOrder) -> tuple[tuple[Address, Point], tuple[Address, Point]]:
+        """(token, commitment to what the order locks of it), base and quote."""
+        base, quote = self.tokens
+        return (base, order.c_base), (quote, order.c_quote)
 
     # --- leaving the book ---------------------------------------------------------------------------
 
-    def cancel(self, account: Address, nonce: Nonce, signature: bytes) -> SealedOrder:
-        """Take an unsealed order out at its account's signed wish; its lock returns. Raises OrderRefused."""
-        try:
-            eip712.check_signer(cancel_digest(self.terms, account, nonce), signature, account)
-        except VerificationError as error:
+    def check_cancel(self, account: Address, nonce: Nonce, signature: bytes) -> ListedOrder:
+        """The unsealed order that the account's signed wish takes out. Raises OrderRefused."""
+        _check_signature(cancel_digest(self.terms, account, nonce), signature, account)
+        order = self.find(account, nonce)
+        if order is None:
             raise OrderRefused(
-                f"signature: not the account's over this cancellation: {error.problem}", hint="sign it anew"
-            ) from None
-        if self._sealed is not None and any(
-            (o.account, o.nonce) == (account, nonce) for o in self._sealed.orders
-        ):
-            raise OrderRefused(
-                f"nonce: {nonce} is in sealed round {self._sealed.round}", hint="wait for its end"
+                f"nonce: no standing order {nonce} of {address_hex(account)}",
+                "check your orders",
+                "order-not-standing",
             )
-        for order in self._standing.values():
-            if (order.account, order.nonce) == (account, nonce):
-                self._release([order])
-                return order
-        raise OrderRefused(
-            f"nonce: no standing order {nonce} of {address_hex(account)}", hint="check your orders"
-        )
+        if self._is_sealed(order) and self.sealed is not None:
+            raise OrderRefused(
+                f"nonce: {nonce} is in sealed round {self.sealed.round}", "wait for its end", "order-sealed"
+            )
+        return order
 
-    def halt(self, account: Address) -> None:
-        """A withdrawal or cancel request was seen on chain: drop unsealed orders, take no new ones."""
-        self.ledger.halted.add(account)
-        sealed = {o.hash for o in self._sealed.orders} if self._sealed else set()
-        self._release([o for o in self.standing if o.account == account and o.hash not in sealed])
+    def check_cancel_all(self, account: Address, below: Nonce, signature: bytes) -> list[ListedOrder]:
+        """The unsealed orders with lower nonces that the account's signed wish takes out, perhaps none."""
+        _check_signature(cancel_all_digest(self.terms, account, below), signature, account)
+        return [
+            o for o in self.standing if o.account == account and o.nonce < below and not self._is_sealed(o)
+        ]
 
-    def check_idle(self, account: Address) -> None:
-        """Raises OrderRefused while F may not restart: an order stands, or a settlement is pending."""
-        if self._open[account]:
-            raise OrderRefused("account: an order of it stands", hint="wait for the end of the round")
-        if any(m.account == account for movements in self._unsettled.values() for m in movements):
-            raise OrderRefused("account: a settlement of it is pending", hint="wait for its end")
-
-    def resume(self, account: Address) -> None:
-        """The request is resolved: the account may trade again."""
-        self.ledger.halted.discard(account)
-
-    def _release(self, orders: Iterable[SealedOrder]) -> None:
+    def release(self, orders: Iterable[ListedOrder], end: End, reason: str = "") -> list[Ended]:
+        """Take unsealed orders out; their locks return."""
+        ended = []
         for order in orders:
             self._forget(order)
-            for token, lock in self._locks(order):
+            for token, lock in self.locks(order):
                 self.ledger.of(order.account, token).increase(lock)
+            ended.append(Ended(order, end, reason))
+        return ended
 
-    def _forget(self, order: SealedOrder) -> None:
-        del self._standing[order.hash]
+    def drop(self, account: Address, reason: str) -> list[Ended]:
+        """Release the account's unsealed orders; sealed ones go when their round ends."""
+        mine = [o for o in self.standing if o.account == account and not self._is_sealed(o)]
+        return self.release(mine, End.RELEASED, reason)
+
+    def _is_sealed(self, order: ListedOrder) -> bool:
+        return self.sealed is not None and order.sequence <= self.sealed.orders[-1].sequence
+
+    def _forget(self, order: ListedOrder) -> None:
+        del self._standing[order.account, order.nonce]
         self._open[order.account] -= 1
         if not self._open[order.account]:
             del self._open[order.account]
 
-    def _locks(self, order: SealedOrder) -> tuple[tuple[Address, Point], tuple[Address, Point]]:
-        market = self.terms.market
-        return (market.base, order.sent.c_base), (market.quote, order.sent.c_quote)
-
     # --- the round ----------------------------------------------------------------------------------
 
-    def seal(self, now: int) -> SealedList | None:
-        """Expire what has expired, then fix the list. None while the market's minima are not met.
+    def check_idle(self) -> None:
+        """Raises OrderRefused while a round is sealed and not over."""
+        if self.sealed is not None:
+            raise OrderRefused(
+                f"round {self.sealed.round} is still sealed", "wait for its end", "round-sealed"
+            )
 
-        Raises OrderRefused if no round is open.
-        """
-        market_round = self.current_round
+    def change_terms(self, terms: Terms) -> list[Ended]:
+        """New grid or policy for the same market: no standing order is valid under it any more."""
+        ended = self.release(self.standing, End.RELEASED, "the market has new terms")
+        self.terms = terms
+        return ended
+
+    def open_round(self, market_round: Round) -> list[Ended]:
+        """From now on orders are for this round. An order for one round never trades in another."""
+        self.round = market_round
+        over = [o for o in self.standing if o.statement.time_in_force == TimeInForce.ROUND]
+        return self.release(over, End.EXPIRED, "its round is over")
+
+    def eligible(self, now: int) -> tuple[ListedOrder, ...]:
+        """What would be sealed at that time: everything standing that has not expired."""
+        return tuple(o for o in self.standing if not 0 < o.statement.valid_until <= now)
+
+    def check_seal(self, now: int) -> None:
+        """Raises OrderRefused unless a round is open and the market's minima are met."""
+        market_round, market = self.current_round, self.terms.market
         if market_round.state is not RoundState.OPEN:
             raise OrderRefused(
-                f"round: {market_round.id} is {market_round.state}, not open", hint="open one first"
+                f"round: {market_round.id} is {market_round.state}, not open",
+                "wait for the next one",
+                "round-closed",
             )
-        expired = [o for o in self.standing if 0 < o.statement.valid_until <= now]
-        orders = tuple(o for o in self.standing if not 0 < o.statement.valid_until <= now)
-        market = self.terms.market
-        if len(orders) < market.min_orders or len({o.account for o in orders}) < market.min_accounts:
-            return None  # and nothing has changed: the members are not asked
-        self._release(expired)
+        orders = self.eligible(now)
+        accounts = len({o.account for o in orders})
+        if not orders or len(orders) < market.min_orders or accounts < market.min_accounts:
+            raise OrderRefused(
+                f"round: {len(orders)} orders of {accounts} accounts; it needs {market.min_orders} "
+                f"of {market.min_accounts}",
+                "wait for more orders",
+                "minima-not-met",
+            )
+
+    def seal(self, now: int) -> list[Ended]:
+        """Expire what has expired, then fix the list (`sealed`)."""
+        market_round = self.current_round
+        orders = self.eligible(now)
+        keep = {o.sequence for o in orders}
+        ended = self.release(
+            [o for o in self.standing if o.sequence not in keep], End.EXPIRED, "valid_until has passed"
+        )
         root = merkle.root(o.leaf for o in orders)
-        self._sealed = SealedList(
-            market_round.id, market.id, market_round.reference, now, orders, root, self.terms.hash
+        self.sealed = SealedList(
+            market_round.id, self.terms.market.id, market_round.reference, now, orders, root, self.terms.hash
         )
         self.round = market_round.advance(RoundState.SEALED)
-        return self._sealed
+        return ended
 
-    def finish(self, result: RoundResult) -> tuple[SealedOrder, ...]:
-        """End the sealed round: consume the orders of accounts that traded, and return them; roll the rest.
+    def finish(self, result: RoundResult) -> tuple[list[Ended], list[Movement]]:
+        """End the sealed round: consume the orders of accounts that traded; roll or release the rest.
 
         The lock covers the debit, so both move F at once; the credit waits for the settlement to be final.
         """
-        sealed = self._ended()
-        consumed = tuple(o for o in sealed.orders if o.account in result.nets)
-        if result.crossed:
-            self._consume(sealed.round, consumed, result)
-        self._release([o for o in self.standing if self._ends_here(o)])
-        return consumed
+        sealed = self._over()
+        state = RoundState.CLEARED if result.crossed else RoundState.NO_CROSS
+        self.round = self.current_round.advance(RoundState.CLEARING).advance(state)
+        consumed = [o for o in sealed.orders if o.account in result.nets]
+        movements = token_movements(self.terms, result)
+        self._consume(consumed, movements)
+        ended = [Ended(o, End.CONSUMED) for o in consumed]
+        left = [o for o in sealed.orders if o.account not in result.nets]
+        once = [o for o in left if o.statement.time_in_force == TimeInForce.ROUND]
+        ended += self.release(once, End.EXPIRED, "its round is over")
+        leaving = [
+            o
+            for o in left
+            if o.statement.time_in_force != TimeInForce.ROUND and o.account in self.ledger.halted
+        ]
+        return ended + self.release(leaving, End.RELEASED, "the account is leaving"), movements
 
-    def _ends_here(self, order: SealedOrder) -> bool:
-        """An order for one round, or of an account whose request came while the round was sealed."""
-        return order.statement.time_in_force == TimeInForce.ROUND or order.account in self.ledger.halted
-
-    def abort(self) -> tuple[SealedOrder, ...]:
+    def abort(self, reason: str) -> list[Ended]:
         """End the sealed round without a result: all its orders are released; no shorter list is run."""
-        sealed = self._ended()
-        self._release(sealed.orders)
-        return sealed.orders
+        sealed = self._over()
+        self.round = self.current_round.advance(RoundState.CLEARING).advance(RoundState.ABORTED)
+        return self.release(sealed.orders, End.RELEASED, reason)
 
-    def _ended(self) -> SealedList:
-        if self._sealed is None:
-            raise OrderRefused("round: none is sealed", hint="seal one first")
-        sealed, self._sealed = self._sealed, None
+    def _over(self) -> SealedList:
+        if self.sealed is None:
+            raise OrderRefused("round: none is sealed", "seal one first", "round-closed")
+        sealed, self.sealed = self.sealed, None
         return sealed
 
-    def _consume(self, round_id: RoundId, consumed: Iterable[SealedOrder], result: RoundResult) -> None:
+    def _consume(self, consumed: Iterable[ListedOrder], movements: Iterable[Movement]) -> None:
         """F += locks - debit in one step: an F between the two would be too high to prove against."""
-        movements = token_movements(self.terms, result)
         change = {(m.account, m.token): generator_g() * m.amount for m in movements if m.amount < 0}
         for order in consumed:
-            for token, lock in self._locks(order):
+            for token, lock in self.locks(order):
                 key = (order.account, token)
                 change[key] = change[key] + lock if key in change else lock
             self._forget(order)
         for (account, token), by in change.items():
             self.ledger.of(account, token).increase(by)
-        self._unsettled[round_id] = movements
-
-    def settled(self, round_id: RoundId) -> None:
-        """The round's settlement is final on chain: credits count."""
-        for m in self._ended_movements(round_id):
-            if m.amount > 0:
-                self.ledger.of(m.account, m.token).increase(generator_g() * m.amount)
-
-    def void(self, round_id: RoundId) -> None:
-        """The settlement expired or reverted: fills are busted, debits come back."""
-        for m in self._ended_movements(round_id):
-            if m.amount < 0:
-                self.ledger.of(m.account, m.token).increase(generator_g() * -m.amount)
-
-    def _ended_movements(self, round_id: RoundId) -> list[Movement]:
-        if round_id not in self._unsettled:
-            raise OrderRefused(
-                f"round {round_id} has no unsettled result", hint="report each settlement once"
-            )
-        return self._unsettled.pop(round_id)
 
 
 def cancel_digest(terms: Terms, account: Address, nonce: Nonce) -> bytes:
@@ -352,15 +302,21 @@ def cancel_digest(terms: Terms, account: Address, nonce: Nonce) -> bytes:
     return eip712.digest(terms.domain, encoded_type, (account, nonce, terms.market.id))
 
 
-def token_movements(terms: Terms, result: RoundResult) -> list[Movement]:
-    """The movements of a result: quote = -price * base net. Each token sums to zero; no row is zero."""
-    if not result.crossed:
-        return []
-    market = terms.market
-    price = market.grid.price(result.price)
-    rows = []
-    for account, lots in result.nets.items():
-        if lots:
-            rows.append(Movement(account, market.base, Quanta(lots * market.lot)))
-            rows.append(Movement(account, market.quote, Quanta(-lots * price)))
-    return rows
+def cancel_all_digest(terms: Terms, account: Address, below: Nonce) -> bytes:
+    """What an account signs to take all its orders with lower nonces out of the book.
+
+    Naming the nonce, not a time, keeps the signature from ever touching an order made after it.
+    """
+    encoded_type = "CancelAll(address account,uint64 below,bytes32 market)"
+    return eip712.digest(terms.domain, encoded_type, (account, below, terms.market.id))
+
+
+def _check_signature(digest: bytes, signature: bytes, account: Address) -> None:
+    try:
+        eip712.check_signer(digest, signature, account)
+    except VerificationError as error:
+        raise OrderRefused(
+            f"signature: not the account's over this cancellation: {error.problem}",
+            "sign it anew",
+            "bad-signature",
+        ) from None

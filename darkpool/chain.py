@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 from darkpool.eip712 import Domain, address_of
 from darkpool.errors import ChainError, ConfigError
-from darkpool.evm import Evm, Receipt
+from darkpool.evm import Block, Evm, Receipt
 from darkpool.settlement import Settlement
 from darkpool.types import Address, PrivateKey, Quanta, Signature, TokenIndex, address_hex, parse_address
 from darkpool.vault import (
@@ -219,6 +219,10 @@ class Chain:
     def settle_window(self) -> int:
         """Seconds after its sealing time for which a settlement is accepted."""
         return self._number("SETTLE_WINDOW")
+
+    def block(self, number: int) -> Block:
+        """A block's time and hash."""
+        return self._evm.block(number)
 
     def now(self) -> int:
         """Time of the latest block, unix seconds."""

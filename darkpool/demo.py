@@ -77,9 +77,9 @@ def demonstrate(progress: Progress) -> RenderableType:
 
 def _views(report: RunReport) -> Table:
     outcome = report.rounds[0]
-    sealed, result = outcome.report.sealed, outcome.report.result
-    receipt, settlement = outcome.report.receipt, outcome.report.settlement
-    if sealed is None or receipt is None or settlement is None:
+    sealed, result = outcome.closed.sealed, outcome.result
+    receipt, pending = outcome.receipt, outcome.closed.pending
+    if receipt is None or pending is None:
         raise AssertionError("the built-in flow crosses")
     order_id, desk, filled = next(f for f in outcome.fills if f[2])
     row = next(r for r, _ in report.plan.rows if r.order_id == order_id)
@@ -87,9 +87,9 @@ def _views(report: RunReport) -> Table:
     limit = "at market" if row.price is None else f"limit {report.plan.tick.text(row.price)}"
     account = address_hex(order.account)
     net = result.nets[order.account]
-    word = next(n for n in settlement.nullifiers if n.account == order.account)
-    curve = report.terms.key.encode_ciphertext(outcome.report.curves[0])
-    sum_text = f"{curve.hex()[:_HEX]}… ({len(curve)} bytes x {len(outcome.report.curves)})"
+    word = next(n for n in pending.settlement.nullifiers if n.account == order.account)
+    curve = report.terms.key.encode_ciphertext(outcome.curves[0])
+    sum_text = f"{curve.hex()[:_HEX]}… ({len(curve)} bytes x {len(outcome.curves)})"
     price = price_of(report, outcome)
     public = f"{price}, {result.volume} lots"
     table = Table(title="Who saw what", show_lines=True)
@@ -97,8 +97,8 @@ def _views(report: RunReport) -> Table:
         table.add_column(name, ratio=1 if name else None)
     table.add_row(
         f"{order_id}",
-        f"{len(order.raw)} bytes from {account[:10]}…, arrival {sealed.orders.index(order) + 1}: "
-        f"{order.sent.c_q.encode().hex()[:_HEX]}…",
+        f"sealed bytes from {account[:10]}…, arrival {sealed.orders.index(order) + 1}: "
+        f"{report.terms.key.encode_ciphertext(order.ciphertexts[0]).hex()[:_HEX]}…",
         "the same bytes; its proof verified by the member itself",
         f"{row.side.name.lower()} {row.quantity} lots {limit}",
         "nothing",
@@ -134,7 +134,7 @@ def _views(report: RunReport) -> Table:
     )
     table.add_row(
         "orders spent",
-        f"account and nonce of {len(outcome.report.consumed)} orders",
+        f"account and nonce of {len(outcome.consumed)} orders",
         "the same",
         "its own",
         f"nullifier bits, e.g. word {word.word} mask {word.mask:#x}; tx 0x{receipt.tx_hash.hex()[:16]}…",

@@ -1,252 +1,332 @@
 """One round from open to settled, readable top to bottom.
 
-    open -> admit -> seal -> clear -> sign -> submit -> settle -> roll
+    open -> admit -> seal -> sign -> clear -> certify -> submit -> settle -> roll
 
-A `Venue` is the operator's process: it has the book, the coordinator's links and a key that pays for gas. It
-reads no order and decrypts nothing.
+An `Engine` is the operator's: it writes the log, leads the members through a round and follows the chain. It
+reads no order and decrypts nothing. Whatever step it dies in, the log and the members' own records say how to
+go on (`recover`).
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
-from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
 
-from commitments.paillier import Ciphertext
-from darkpool.account import Ledger
-from darkpool.book import NO_CROSS, Book, RoundResult, SealedList
+from darkpool.admission import Tentative
+from darkpool.book import Book
 from darkpool.chain import Chain, Receipt
-from darkpool.committee.coordinator import Coordinator, SignedResult
-from darkpool.errors import ChainError, ConfigError, OrderRefused, PeerFault, RoundAborted, SettlementRefused
-from darkpool.market import Round, RoundState
-from darkpool.matcher import Matcher
-from darkpool.netting import settlement_of
-from darkpool.order import SealedOrder, Terms
-from darkpool.settlement import Settlement, check_signatures, ordered_signatures
-from darkpool.types import Address, PrivateKey, RoundId, Signature, Tick
+from darkpool.chain_events import chain_message, next_block
+from darkpool.committee.coordinator import Certificate, Coordinator
+from darkpool.errors import ChainError, OrderRefused, PeerFault, Unavailable
+from darkpool.listing import ListedOrder, SealedList
+from darkpool.log import Log
+from darkpool.market import Round
+from darkpool.message import Message, terms_message
+from darkpool.order import Terms
+from darkpool.state import Change, Effects, Pending, result_fields
+from darkpool.types import PrivateKey, Tick
+
+T = TypeVar("T")
+
+log = logging.getLogger("darkpool.engine")
 
 
 @dataclass(frozen=True, slots=True)
-class Timings:
-    """Seconds a round's steps took; sums are the operator's own, members repeat them."""
+class Draft:
+    """An entry about to be written; it gets its time when its turn has come."""
 
-    sum: float = 0.0
-    clear: float = 0.0
-    settle: float = 0.0
+    op: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    blobs: Sequence[bytes] = field(default=(), repr=False)
+    order: ListedOrder | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class RoundReport:
-    """What became of a round, as public as the round is.
+class Committed:
+    """A durable entry: its place in the log, the log's root with it as the last, and what it did."""
 
-    sealed is None if the market's minima were not met: then the round stays open. boxes: the sealed totals,
-    by account and member; curves: the encrypted sums, which anyone can recompute from the sealed list.
-    """
+    sequence: int
+    root: bytes
+    entry: Message = field(repr=False)
+    effects: Effects = field(repr=False)
+
+
+Project = Callable[[Sequence[Committed], Certificate | None], None]
+"""Takes committed entries into the read model, in the database's thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """How a round was brought to its end, or as far as it got: then certificate is None, for `reason`."""
 
     round: Round
-    sealed: SealedList | None
-    result: RoundResult = NO_CROSS
-    boxes: dict[Address, dict[int, bytes]] = field(default_factory=dict, repr=False)
-    settlement: Settlement | None = None
-    receipt: Receipt | None = None
-    consumed: tuple[SealedOrder, ...] = field(default=(), repr=False)
-    released: tuple[SealedOrder, ...] = field(default=(), repr=False)
+    sealed: SealedList
+    certificate: Certificate | None = None
+    pending: Pending | None = None
+    effects: Effects = field(default_factory=Effects, repr=False)
+    seconds: float = 0.0
     reason: str = ""
-    curves: tuple[Ciphertext, ...] = field(default=(), repr=False)
-    timings: Timings = Timings()
 
 
-@dataclass(frozen=True, slots=True)
-class _Vault:
-    """What the vault accepts next."""
+class Engine:
+    """The operator's writer of the log. It fails closed: see `halted`."""
 
-    next_id: int
-    epoch: int
-    members: tuple[Address, ...]
-    quorum: int
-
-
-class Venue:
-    """One market, its book, its committee and its chain, as the operator runs them.
-
-    It fails closed: once operator and members may hold different books it opens no further round, and says
-    why in `halted`; one settlement at a time may be pending.
-    """
-
-    def __init__(self, terms: Terms, chain: Chain, committee: Coordinator, operator_key: PrivateKey) -> None:
-        self.terms: Final = terms
+    def __init__(
+        self,
+        log_: Log,
+        chain: Chain,
+        committee: Coordinator,
+        operator_key: PrivateKey,
+        threads: Threads,
+        project: Project,
+    ) -> None:
+        self.log: Final = log_
+        self.state: Final = log_.state
         self.chain: Final = chain
         self.committee: Final = committee
-        self.book: Final = Book(terms, Ledger())
-        self.halted = ""
-        self._operator_key = operator_key
-        self._next_block = 0
-        self._rounds = 0
-        self._pending: RoundReport | None = None
+        self._key, self._threads, self._project = operator_key, threads, project
+        self._turn = asyncio.Lock()
+        self._clearing = asyncio.Lock()
+        self._scanned = -1  # blocks looked at that held nothing worth an entry
+        self._halted = ""
 
-    async def start(self) -> None:
-        """Tell the committee of the market, and take in the deposits the chain already holds.
+    # --- the log ------------------------------------------------------------------------------------
 
-        Raises ConfigError for a vault with a past, which this process could not rebuild.
+    @property
+    def halted(self) -> str:
+        """Why nothing more may be written, if so: a member holds another log, or the chain is not ours."""
+        return self._halted or self.committee.fault
+
+    def halt(self, reason: str) -> None:
+        """Write nothing more, until a restart finds the reason gone."""
+        log.error("halted: %s", reason)
+        self._halted = self._halted or reason
+
+    async def commit(
+        self, drafts: Sequence[Draft], certificate: Certificate | None = None
+    ) -> list[Committed | OrderRefused]:
+        """Give entries their place, one answer each: refused, or durable and applied, in order.
+
+        Raises Unavailable while halted, StoreError if the database is away; then none of them is in the log.
         """
-        if self.chain.next_id() != 1 or self.chain.withdrawals() or self.chain.cancellations():
-            raise ConfigError("vault: it has settled or paid out before", "deploy a new one")
-        await self._tell(self.committee.open_market(self.terms))
-        await self.follow_chain()
+        # Once begun it must end, whoever asked and went away.
+        return await asyncio.shield(asyncio.ensure_future(self._commit(drafts, certificate)))
 
-    async def _tell(self, step: Awaitable[None]) -> None:
-        """A step all members must take. If one did not, books may differ from here on: halt, and raise."""
-        try:
-            await step
-        except PeerFault as error:
-            self.halted = self.halted or str(error)
-            raise
+    async def _commit(
+        self, drafts: Sequence[Draft], certificate: Certificate | None
+    ) -> list[Committed | OrderRefused]:
+        async with self._turn:
+            if self.halted:
+                raise Unavailable(f"venue: halted: {self.halted}", "venue", "ask the operator")
+            now = max(int(time.time()), self.state.time)
+            answers: list[Committed | OrderRefused | None] = []
+            entries: list[Message] = []
+            changes: list[Change] = []
+            tentative = Tentative(self.state.ledger)
+            for draft in drafts:
+                entry = Message(draft.op, {"time": now, **draft.fields}, draft.blobs)
+                try:
+                    changes.append(self.state.checked(entry, draft.order, tentative))
+                except OrderRefused as refusal:
+                    answers.append(refusal)
+                else:
+                    entries.append(entry)
+                    answers.append(None)
+            data = [entry.encode() for entry in entries]
+            first, roots = self.log.size, self.log.roots(data)
+            await self._threads.store(self.log.store.append, first, data)
+            effects = self.log.changed(data, changes)
+            done = [
+                Committed(first + i, *rest)
+                for i, rest in enumerate(zip(roots, entries, effects, strict=True))
+            ]
+            self.committee.extended(self.log.size)
+            if done:
+                await self._threads.store(self._project, done, certificate)
+        committed = iter(done)
+        return [next(committed) if answer is None else answer for answer in answers]
 
-    async def follow_chain(self) -> None:
-        """Apply final deposits and requests since the last call, here and at every member, in chain order."""
-        final = self.chain.final_block()
-        if final < self._next_block:
-            return
-        start, self._next_block = self._next_block, final + 1
-        tokens = self.terms.tokens
-        for deposit in self.chain.deposits(start, final):
-            token = tokens[deposit.token]
-            self.book.ledger.deposit(deposit.account, token, deposit.quanta)
-            await self._tell(self.committee.chain_event("deposit", deposit.account, token, deposit.quanta))
-        accounts = {request.account for request in self.chain.withdrawal_requests(start, final)}
-        accounts |= {request.account for request in self.chain.cancel_requests(start, final)}
-        for account in sorted(accounts):
-            self.book.halt(account)
-            await self._tell(self.committee.chain_event("halt", account, tokens[0], 0))
+    async def commit_one(self, draft: Draft, certificate: Certificate | None = None) -> Committed:
+        """As `commit`, for one entry. Raises OrderRefused too."""
+        (answer,) = await self.commit([draft], certificate)
+        if isinstance(answer, OrderRefused):
+            raise answer
+        return answer
 
-    async def open(self, reference: Tick) -> Round:
-        """1. Open the next round around a reference level, which is fixed from here on.
+    # --- the chain ----------------------------------------------------------------------------------
 
-        Raises OrderRefused while the venue is halted or the settlement before is pending.
-        """
-        if self.halted:
-            raise OrderRefused(f"venue: halted: {self.halted}", "start a new committee")
-        if self._pending is not None and (await self.resolve()).round.state is RoundState.SUBMITTED:
-            raise OrderRefused(
-                f"round {self._pending.round.id}: its settlement is pending", "wait for its end"
+    async def follow_chain(self) -> list[Effects]:
+        """Take in what has become final since the last call. Raises ChainError, StoreError, Unavailable."""
+        effects = []
+        while (entry := await self._threads.chain(self._next_entry)) is not None:
+            fields = {name: value for name, value in entry.fields.items() if name != "time"}
+            try:
+                effects.append((await self.commit_one(Draft("chain", fields))).effects)
+            except OrderRefused as refusal:
+                self.halt(refusal.message)
+                raise Unavailable(refusal.message, "chain", "look at the chain") from None
+        return effects
+
+    def _next_entry(self) -> Message | None:
+        """Final blocks worth an entry: with events, or late enough for something to expire."""
+        state = self.state
+        if state.block >= 0 and self.chain.block(state.block).hash != state.block_hash:
+            self.halt(f"chain: block {state.block} was final and is another now")
+            raise ChainError(
+                self.halted, "the chain was reorganised below its finality: restore, or start anew"
             )
-        await self.follow_chain()
-        self._rounds += 1
-        market_round = Round(RoundId(self._rounds), self.terms.market, reference)
-        self.book.open_round(market_round)
-        await self._tell(self.committee.open_round(market_round))
-        return market_round
+        while True:
+            last = next_block(self.chain, max(state.block, self._scanned))
+            if last is None:
+                return None
+            entry = chain_message(self.chain, state.block, last, 0)
+            ends = [p.ends for p in state.pending]
+            sealed = state.sealed.sealed if state.sealed is not None else None
+            if state.sealed is not None and sealed is not None:
+                ends = [sealed.sealed_at + state.sealed.terms.settle_window]
+            expiring = bool(ends) and entry.integer("at") > max(ends)
+            if entry.fields["events"] or expiring or state.block < 0:
+                return entry
+            self._scanned = entry.integer("block")
 
-    def admit(self, orders: Sequence[bytes], now: int) -> list[SealedOrder | OrderRefused]:
-        """2. Check, verify and accept orders in arrival order; one answer each."""
-        return self.book.admit(orders, now)
+    # --- a round ------------------------------------------------------------------------------------
 
-    async def forward(self, accepted: Sequence[SealedOrder], now: int) -> None:
-        """Pass accepted orders on to the members, who verify too. Raises PeerFault if one refuses."""
-        if accepted:
-            await self._tell(self.committee.submit(self.terms, [order.raw for order in accepted], now))
+    async def add_market(self, terms: Terms) -> Committed:
+        """A market, or new terms for one: its standing orders are released."""
+        fields = {k: v for k, v in terms_message(terms, 0).fields.items() if k != "time"}
+        return await self.commit_one(Draft("market", fields))
 
-    async def close(self) -> RoundReport:
-        """3. Seal the open round and bring it to its end: settled, no_cross or aborted; submitted if pending.
+    async def open(self, market: bytes, reference: Tick, source: str = "given") -> Round:
+        """1. Open the next round around a reference level, which is fixed from here on."""
+        book = self.state.books[market]
+        number = 1 if book.round is None else book.round.id + 1
+        fields = {"market": market.hex(), "round": number, "reference": reference, "source": source}
+        await self.commit_one(Draft("open", fields))
+        return book.current_round
 
-        If the market's minima are not met it stays open. Raises OrderRefused if none is open.
+    async def admit(self, orders: Sequence[bytes]) -> list[Committed | OrderRefused]:
+        """2. Write proven orders into the log, in arrival order; one answer each."""
+        return await self.commit([order_draft(raw, ListedOrder.read(raw, self.state.key)) for raw in orders])
+
+    async def close(self, market: bytes) -> Closed:
+        """3. Seal the open round and bring it to its end.
+
+        Raises OrderRefused if it may not be sealed now, and ChainError, PeerFault or Unavailable if something
+        it will need is away: then it stays open. Once sealed, nothing is raised but StoreError.
         """
-        await self.follow_chain()
-        # All that the chain must say is asked before anything is sealed: if it is away, the round stays open.
-        vault = _Vault(self.chain.next_id(), self.chain.epoch(), self.chain.members(), self.chain.quorum())
-        sealed = self.book.seal(int(time.time()))
-        market_round = self.book.current_round
-        if sealed is None:
-            return RoundReport(market_round, None)
+        async with self._clearing:
+            await self.follow_chain()
+            self.state.check_may_seal()
+            book = self.state.books[market]
+            book.check_seal(int(time.time()))
+            # All that others must do is asked before anything is sealed.
+            epoch = await self._threads.chain(self.chain.epoch)
+            await self.committee.ready(self.log.size)
+            fields = {"market": market.hex(), "round": book.current_round.id, "epoch": epoch}
+            committed = await self.commit_one(Draft("seal", fields))
+            return await self._clear(book, committed.sequence)
+
+    async def _clear(self, book: Book, sequence: int) -> Closed:
+        sealed = _sealed(book)
+        started = time.perf_counter()
         try:
-            await self.committee.seal(self.terms, sealed)
-            market_round = market_round.advance(RoundState.CLEARING)
-            curves, sum_seconds = self._curves(sealed)
-            started = time.perf_counter()
-            signed = await self.committee.clear(self.terms, vault.next_id, vault.epoch)
-            timings = Timings(sum_seconds, time.perf_counter() - started)
-            settlement, signatures = self._signed_settlement(sealed, signed, vault)
-        except (RoundAborted, PeerFault, SettlementRefused) as error:
-            return await self._abort(market_round, sealed, error)
-        state = RoundState.CLEARED if signed.result.crossed else RoundState.NO_CROSS
-        report = RoundReport(
-            market_round.advance(state), sealed, signed.result, signed.boxes, curves=curves, timings=timings
+            await self.committee.caught_up(sequence + 1)
+            await self.committee.sign(book.terms, sealed)
+            certificate = await self.committee.clear(sealed)
+        except (PeerFault, Unavailable) as error:
+            return await self._conclude(book, sealed, str(error))
+        return await self._certify(book, sealed, certificate, time.perf_counter() - started)
+
+    async def recover(self) -> Closed | None:
+        """Bring a round to its end that was sealed before; None if there is none."""
+        async with self._clearing:
+            book = self.state.sealed
+            if book is None:
+                return None
+            return await self._conclude(book, _sealed(book), "the venue was interrupted")
+
+    async def _conclude(self, book: Book, sealed: SealedList, reason: str) -> Closed:
+        try:
+            await self.committee.caught_up(self.log.size)
+            certificate = await self.committee.conclude(sealed, reason)
+        except (PeerFault, Unavailable) as error:
+            log.warning("round %d: %s", sealed.round, error)
+            return Closed(book.current_round, sealed, reason=str(error))
+        return await self._certify(book, sealed, certificate, 0.0)
+
+    async def _certify(
+        self, book: Book, sealed: SealedList, certificate: Certificate, seconds: float
+    ) -> Closed:
+        """4. Write the end into the log, with the signatures that show it."""
+        about = {"market": sealed.market.hex(), "round": sealed.round}
+        if certificate.result is None:
+            draft = Draft("abort", {**about, "reason": certificate.reason[:200]}, certificate.signatures)
+        else:
+            draft = Draft("result", {**about, **result_fields(certificate.result)}, certificate.signatures)
+        try:
+            effects = (await self.commit_one(draft, certificate)).effects
+        except (OrderRefused, Unavailable) as error:
+            self.halt(str(error))
+            return Closed(book.current_round, sealed, reason=str(error), seconds=seconds)
+        return Closed(
+            book.current_round,
+            sealed,
+            certificate,
+            effects.pending,
+            effects,
+            seconds,
+            certificate.reason if certificate.result is None else "",
         )
-        if settlement is not None:
-            report = self._pending = self._submit(replace(report, settlement=settlement), signatures)
-        report = replace(report, consumed=self.book.finish(signed.result))
-        await self._tell(self.committee.finish(self.terms, "result"))
-        if settlement is None:
-            return report
-        self._pending = report
-        return await self._ended(report, RoundState.SETTLED) if report.receipt is not None else report
 
-    def _curves(self, sealed: SealedList) -> tuple[tuple[Ciphertext, ...], float]:
-        started = time.perf_counter()
-        curves = tuple(p.ciphertext for p in Matcher(self.terms, sealed).curves())
-        return curves, time.perf_counter() - started
+    async def settle(self) -> list[tuple[Pending, Receipt]]:
+        """5. Submit what is signed and not yet on chain, in order; void and settled are the chain's to say.
 
-    def _signed_settlement(
-        self, sealed: SealedList, signed: SignedResult, vault: _Vault
-    ) -> tuple[Settlement | None, tuple[Signature, ...]]:
-        """4. The settlement recomputed from the public result, with signatures the vault will accept."""
-        result = signed.result
-        if not result.crossed:
-            return None, ()
-        consumed = (o for o in sealed.orders if o.account in result.nets)
-        settlement = settlement_of(self.terms, sealed, result, consumed, vault.next_id, vault.epoch)
-        domain = self.terms.domain
-        signatures = ordered_signatures(settlement, domain, signed.signatures.values())
-        check_signatures(settlement, domain, signatures, vault.members, vault.quorum)
-        return settlement, signatures
-
-    def _submit(self, report: RoundReport, signatures: Sequence[Signature]) -> RoundReport:
-        """5. Submit. Without a receipt it is pending, not void: it may land until its window ends."""
-        market_round = report.round.advance(RoundState.SIGNED).advance(RoundState.SUBMITTED)
-        started = time.perf_counter()
-        receipt, reason = None, ""
-        try:
-            if report.settlement is not None:
-                receipt = self.chain.settle(report.settlement, signatures, self._operator_key)
-        except ChainError as error:
-            reason = str(error)
-        timings = replace(report.timings, settle=time.perf_counter() - started)
-        return replace(report, round=market_round, receipt=receipt, reason=reason, timings=timings)
-
-    async def resolve(self) -> RoundReport:
-        """6. What became of the pending settlement: settled if the chain has it, void once it no longer can.
-
-        Raises OrderRefused if none is pending.
+        Raises ChainError if the node is away or refuses: the settlement may land later, until its window ends.
         """
-        report = self._pending
-        if report is None or report.settlement is None:
-            raise OrderRefused("settlement: none is pending")
-        number, root, transcript = report.settlement.id, report.settlement.root, report.settlement.transcript
-        if any((s.id, s.root, s.transcript) == (number, root, transcript) for s in self.chain.settlements()):
-            return await self._ended(report, RoundState.SETTLED)
-        ends = report.settlement.sealed_at + self.terms.settle_window
-        if self.chain.now() > ends and time.time() > ends:
-            return await self._ended(report, RoundState.VOID)
-        return report
+        landed = []
+        for pending in tuple(self.state.pending):
+            if await self._threads.chain(self.chain.next_id) == pending.settlement.id:
+                receipt = await self._threads.chain(
+                    self.chain.settle, pending.settlement, pending.signatures, self._key
+                )
+                landed.append((pending, receipt))
+        return landed
 
-    async def _ended(self, report: RoundReport, state: RoundState) -> RoundReport:
-        """7. Credits count, or debits come back: here and at every member."""
-        final = state is RoundState.SETTLED
-        await self._tell(self.committee.settled(self.terms, report.round, final=final))
-        (self.book.settled if final else self.book.void)(report.round.id)
-        self._pending = None
-        return replace(report, round=report.round.advance(state))
 
-    async def _abort(self, market_round: Round, sealed: SealedList, error: Exception) -> RoundReport:
-        """Every order of the list is released; it is never cleared again with one order less."""
-        reason = str(error)
-        released = self.book.abort()
-        try:
-            await self.committee.finish(self.terms, "abort")
-        except PeerFault as second:
-            # A member is gone, or has signed a settlement that may still be submitted.
-            self.halted = reason = f"{reason}; {second}"
-        if market_round.state is RoundState.SEALED:
-            market_round = market_round.advance(RoundState.CLEARING)
-        return RoundReport(market_round.advance(RoundState.ABORTED), sealed, released=released, reason=reason)
+class Threads:
+    """One thread for the database and one for the chain, so that neither is used by two at once."""
+
+    def __init__(self) -> None:
+        self._store = ThreadPoolExecutor(1, "store")
+        self._chain = ThreadPoolExecutor(1, "chain")
+
+    async def store(self, call: Callable[..., T], *arguments: object) -> T:
+        """A call of the store, in its thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._store, lambda: call(*arguments))
+
+    async def chain(self, call: Callable[..., T], *arguments: object) -> T:
+        """A call of the chain, in its thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._chain, lambda: call(*arguments))
+
+    def close(self) -> None:
+        """End both after what they are doing."""
+        self._store.shutdown()
+        self._chain.shutdown()
+
+
+def order_draft(raw: bytes, order: ListedOrder, replaces: Mapping[str, Any] | None = None) -> Draft:
+    """The entry of an order; `replaces` holds the fields of the account's signed wish to replace another."""
+    if replaces is None:
+        return Draft("order", {}, [raw], order)
+    return Draft("replace", replaces, [raw], order)
+
+
+def _sealed(book: Book) -> SealedList:
+    if book.sealed is None:
+        raise AssertionError("a book whose round is sealed has its list")
+    return book.sealed

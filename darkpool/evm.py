@@ -70,6 +70,14 @@ class Event:
     arguments: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Block:
+    """When it was made, unix seconds, and its hash, which names the chain up to it."""
+
+    time: int
+    hash: bytes
+
+
 class Evm:
     """An open connection to a chain, or the chain itself. Not for use by several threads at once."""
 
@@ -115,6 +123,11 @@ class Evm:
     def head(self) -> int:
         """Number of the latest block."""
         return self._asked(lambda: int(self._web3.eth.block_number))
+
+    def block(self, number: int) -> Block:
+        """A block's time and hash. Raises `ChainError` if the chain has none of that number."""
+        found = self._asked(lambda: self._web3.eth.get_block(number))
+        return Block(int(found["timestamp"]), bytes(found["hash"]))
 
     def now(self) -> int:
         """Time of the latest block, unix seconds."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from commitments.paillier import Ciphertext
-from darkpool.book import SealedList
+from darkpool.listing import SealedList
 from darkpool.order import Terms
 from darkpool.types import Address
 
@@ -64,5 +64,5 @@ class Matcher:
         ]
 
     def _product(self, name: Name, part: int, positions: Sequence[int]) -> Product:
-        ciphertexts = (self._orders[i].sent.ciphertexts[part] for i in positions)
+        ciphertexts = (self._orders[i].ciphertexts[part] for i in positions)
         return Product(name, part, self._key.product(ciphertexts))

@@ -59,6 +59,13 @@ class Message:
             raise DecodeError(name, f"not an integer from {low} to {high}")
         return value
 
+    def text(self, name: str, limit: int) -> str:
+        """A text field of at most `limit` characters. Raises DecodeError."""
+        value = self.fields.get(name)
+        if not isinstance(value, str) or len(value) > limit:
+            raise DecodeError(name, f"not a text of at most {limit} characters")
+        return value
+
     def octets(self, name: str, width: int | None = None) -> bytes:
         """A field in lower-case hexadecimal. Raises DecodeError."""
         value = self.fields.get(name)
@@ -73,10 +80,11 @@ class Message:
         return data
 
 
-def terms_message(terms: Terms) -> Message:
-    """The request that opens a market to members."""
+def terms_message(terms: Terms, time: int) -> Message:
+    """The entry that opens a market, or changes its terms."""
     market = terms.market
     fields = {
+        "time": time,
         "chain_id": terms.chain_id,
         "contract": terms.contract.hex(),
         "venue": terms.venue.hex(),

@@ -15,11 +15,11 @@ from commitments.encoding import Reader, Writer
 from commitments.errors import CommitmentsError
 from commitments.params import FIELD_PRIME, INTEGER_BITS
 from commitments.shamir import reconstruct
-from darkpool.book import RoundResult, SealedList, token_movements
 from darkpool.eip712 import SIGNATURE_BYTES, Domain, check_signer, digest, keccak256, sign_digest, word
 from darkpool.errors import PeerFault
+from darkpool.listing import ListedOrder, RoundResult, SealedList, token_movements
 from darkpool.market import Side
-from darkpool.order import SealedOrder, Terms
+from darkpool.order import Terms
 from darkpool.settlement import Settlement, delta_rows, nullifier_rows
 from darkpool.types import Address, Lots, PrivateKey, TokenIndex
 
@@ -57,7 +57,7 @@ def settlement_of(
     terms: Terms,
     sealed: SealedList,
     result: RoundResult,
-    consumed: Iterable[SealedOrder],
+    consumed: Iterable[ListedOrder],
     number: int,
     epoch: int,
 ) -> Settlement:

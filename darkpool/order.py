@@ -189,29 +189,12 @@ class SealedOrder:
     @cached_property
     def hash(self) -> bytes:
         """32 bytes that name the order: SHA-256 over everything but the signature."""
-        return sha256(LABEL_ORDER_HASH + self.raw[: -eip712.SIGNATURE_BYTES]).digest()
+        return order_hash(self.raw)
 
     @cached_property
     def leaf(self) -> bytes:
-        """The entry of the sealed list: account, nonce, market, C_q, C_m uncompressed, order hash.
-
-        Short enough to show to a contract without the order's 17 KB.
-        """
-        s, sent = self.statement, self.sent
-        head = s.account + s.nonce.to_bytes(8, "big") + s.market
-        return head + sent.c_q.encode_xy() + sent.c_m.encode_xy() + self.hash
-
-    def check_signature(self, domain: eip712.Domain) -> None:
-        """Raises OrderRefused unless the account itself signed."""
-        try:
-            eip712.check_signer(
-                signing_digest(domain, self.statement, self.hash), self.signature, self.account
-            )
-        except VerificationError as error:
-            raise OrderRefused(
-                f"signature: not the account's over this order: {error.problem}",
-                hint="sign the order hash anew",
-            ) from None
+        """The entry of the sealed list."""
+        return order_leaf(self.statement, self.sent, self.hash)
 
     @staticmethod
     def decode(raw: bytes, key: PublicKey) -> SealedOrder:
@@ -242,3 +225,31 @@ def signing_digest(domain: eip712.Domain, statement: Statement, order_hash: byte
         "SealedOrder(address account,uint64 nonce,bytes32 market,bytes32 order)",
         (statement.account, statement.nonce, statement.market, order_hash),
     )
+
+
+def check_order_signature(
+    domain: eip712.Domain, statement: Statement, digest: bytes, signature: bytes
+) -> None:
+    """Raises OrderRefused unless the account itself signed the order of that hash."""
+    try:
+        eip712.check_signer(signing_digest(domain, statement, digest), signature, Address(statement.account))
+    except VerificationError as error:
+        raise OrderRefused(
+            f"signature: not the account's over this order: {error.problem}",
+            "sign the order hash anew",
+            "bad-signature",
+        ) from None
+
+
+def order_hash(raw: bytes) -> bytes:
+    """32 bytes that name the order: SHA-256 over everything but the signature."""
+    return sha256(LABEL_ORDER_HASH + raw[: -eip712.SIGNATURE_BYTES]).digest()
+
+
+def order_leaf(statement: Statement, sent: Commitments, digest: bytes) -> bytes:
+    """The entry of the sealed list: account, nonce, market, C_q, C_m uncompressed, order hash.
+
+    Short enough to show to a contract without the order's 17 KB.
+    """
+    head = statement.account + statement.nonce.to_bytes(8, "big") + statement.market
+    return head + sent.c_q.encode_xy() + sent.c_m.encode_xy() + digest

@@ -14,9 +14,7 @@ _SHOWN_FILLS = 40
 
 def as_json(report: RunReport) -> dict[str, Any]:
     """The object of `--json`: base in lots, quote in ticks times lots, prices as decimals on the tick."""
-    settled = [
-        r.report for r in report.rounds if r.report.receipt is not None and r.report.settlement is not None
-    ]
+    settled = [r for r in report.rounds if r.receipt is not None]
     return {
         "rounds": [_round(report, r) for r in report.rounds],
         "settlements": [
@@ -38,41 +36,40 @@ def as_json(report: RunReport) -> dict[str, Any]:
 
 def price_of(report: RunReport, outcome: RoundOutcome) -> str | None:
     """The clearing price as a decimal, None if nothing crossed."""
-    result = outcome.report.result
+    result = outcome.result
     return report.plan.tick.text(report.plan.grid.first_tick + result.price) if result.crossed else None
 
 
 def nets_of(report: RunReport, outcome: RoundOutcome) -> list[tuple[str, int, int]]:
     """(account, base lots, quote ticks times lots) of every account that traded, by name."""
-    result = outcome.report.result
+    result = outcome.result
     ticks = report.plan.grid.first_tick + result.price
     return sorted((report.names[a], net, -net * ticks) for a, net in result.nets.items())
 
 
 def netting_ratio(report: RunReport) -> float:
     """Gross over net lots of all settlements: the trading one moved lot stands for. 0 if nothing traded."""
-    gross = sum(2 * r.report.result.volume for r in report.rounds)
-    net = sum(abs(n) for r in report.rounds for n in r.report.result.nets.values())
+    gross = sum(2 * r.result.volume for r in report.rounds)
+    net = sum(abs(n) for r in report.rounds for n in r.result.nets.values())
     return round(gross / net, 4) if net else 0.0
 
 
 def timings(report: RunReport) -> dict[str, float]:
     """Milliseconds per order and seconds in all; sums and verification are the operator's own."""
     orders, listed = max(report.sealed, 1), max(sum(r.orders for r in report.rounds), 1)
-    times = [r.report.timings for r in report.rounds]
     return {
         "seal_ms_per_order": round(1000 * report.seal_seconds / orders, 3),
         "verify_ms_per_order": round(1000 * report.verify_seconds / orders, 3),
-        "sum_ms_per_order": round(1000 * sum(t.sum for t in times) / listed, 4),
-        "clear_s": round(sum(t.clear for t in times), 3),
-        "settle_s": round(sum(t.settle for t in times), 3),
+        "sum_ms_per_order": round(1000 * sum(r.sum_seconds for r in report.rounds) / listed, 4),
+        "clear_s": round(sum(r.closed.seconds for r in report.rounds), 3),
+        "settle_s": round(sum(r.settle_seconds for r in report.rounds), 3),
     }
 
 
 def _round(report: RunReport, outcome: RoundOutcome) -> dict[str, Any]:
-    result = outcome.report.result
+    result = outcome.result
     return {
-        "round": int(outcome.report.round.id),
+        "round": int(outcome.closed.round.id),
         "orders": outcome.orders,
         "accounts": outcome.accounts,
         "crossed": result.crossed,
@@ -105,8 +102,8 @@ def as_tables(report: RunReport) -> RenderableType:
 
 
 def _round_tables(report: RunReport, outcome: RoundOutcome) -> list[RenderableType]:
-    number = outcome.report.round.id
-    result = outcome.report.result
+    number = outcome.closed.round.id
+    result = outcome.result
     head = f"Round {number}: {outcome.orders} orders from {outcome.accounts} accounts"
     if not result.crossed:
         return [f"{head}; nothing crossed, and that is all anybody learns", ""]
@@ -126,10 +123,10 @@ def _round_tables(report: RunReport, outcome: RoundOutcome) -> list[RenderableTy
     for account, base, quote in nets_of(report, outcome):
         nets.add_row(account, f"{base:+d}", f"{quote:+d}")
     parts: list[RenderableType] = [fills, nets]
-    receipt = outcome.report.receipt
+    receipt = outcome.receipt
     if receipt is not None:
         parts.append(
             f"settled in 0x{receipt.tx_hash.hex()}: {receipt.gas_used} gas, "
-            f"{len(outcome.report.consumed)} nullifiers, {len(result.nets)} accounts"
+            f"{len(outcome.consumed)} nullifiers, {len(result.nets)} accounts"
         )
     return [*parts, ""]

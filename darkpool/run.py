@@ -18,22 +18,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from commitments.paillier import Ciphertext
 from commitments.params import Profile
+from darkpool.admission import unproven
 from darkpool.auction import PlainBook, PlainOrder, PlainRound
-from darkpool.chain import Chain, Token, VaultTerms
-from darkpool.committee.coordinator import Coordinator
+from darkpool.book import End
+from darkpool.chain import Chain, Receipt
 from darkpool.committee.seat import ceremony
 from darkpool.committee.transport import Tap
 from darkpool.draft import Draft, Standing
-from darkpool.eip712 import address_of, fresh_key
-from darkpool.engine import RoundReport, Venue
+from darkpool.eip712 import fresh_key
+from darkpool.engine import Closed
 from darkpool.errors import DarkpoolError, OrderRefused, RoundAborted
-from darkpool.market import Market, RoundState
+from darkpool.house import House, open_house
+from darkpool.listing import NO_CROSS, ListedOrder, RoundResult
+from darkpool.market import Market
+from darkpool.matcher import Matcher
 from darkpool.message import Message
 from darkpool.order import Order, Terms
 from darkpool.plan import BASE, QUOTE, Options, Plan, plan
 from darkpool.progress import Progress, silent
-from darkpool.types import Address, Lots, Nonce, PrivateKey, Quanta, RoundId
+from darkpool.types import Address, Lots, Nonce, Quanta, RoundId
 from darkpool.wallet import Wallet
 
 MEMBERS: Final = 3
@@ -57,12 +62,39 @@ class Desk:
 
 @dataclass(frozen=True, slots=True)
 class RoundOutcome:
-    """One round as the command reports it: the engine's report, and fills as their traders opened them."""
+    """One round as the command reports it: how it ended, and fills as their traders opened them.
 
-    report: RoundReport
-    orders: int
-    accounts: int
+    curves: the encrypted sums, which anyone can recompute from the sealed list. Seconds: what the sums took the
+    operator (members repeat them), and the settlement on chain.
+    """
+
+    closed: Closed
+    receipt: Receipt | None
+    curves: tuple[Ciphertext, ...] = field(repr=False)
     fills: tuple[tuple[str, str, Lots], ...] = field(repr=False)  # order id, account, lots
+    sum_seconds: float = 0.0
+    settle_seconds: float = 0.0
+
+    @property
+    def result(self) -> RoundResult:
+        """What the clearing revealed."""
+        certificate = self.closed.certificate
+        return NO_CROSS if certificate is None or certificate.result is None else certificate.result
+
+    @property
+    def orders(self) -> int:
+        """Orders of the sealed list."""
+        return len(self.closed.sealed.orders)
+
+    @property
+    def accounts(self) -> int:
+        """Accounts of the sealed list."""
+        return len(self.closed.sealed.accounts)
+
+    @property
+    def consumed(self) -> list[ListedOrder]:
+        """Orders spent by the result."""
+        return [e.order for e in self.closed.effects.ended if e.end is End.CONSUMED]
 
 
 @dataclass(slots=True)
@@ -89,19 +121,19 @@ class Run:
         self._desks: dict[str, Desk] = {}
         self.report: RunReport
 
-    async def execute(self, committee: Coordinator) -> RunReport:
+    async def execute(self, house: House) -> RunReport:
         """From deposits to the final check. Raises RoundAborted, PeerFault, CheckFailed, ChainError."""
-        operator = fresh_key()
-        chain = Chain.embedded()
-        terms = self._deploy(chain, committee, operator)
-        venue = Venue(terms, chain, committee, operator)
-        self._open_desks(terms, committee, chain, operator)
+        engine, chain = house.engine, house.chain
+        terms = self._terms(house)
+        market = terms.market.id
+        self._open_desks(terms, house)
         names = {d.wallet.address: d.name for d in self._desks.values()}
         self.report = RunReport(self.plan, terms, self._options.profile, names)
-        await venue.start()
+        await engine.add_market(terms)
+        await engine.follow_chain()
         renewals: list[tuple[Desk, Order]] = []
         for number, batch in enumerate(self.plan.batches, 1):
-            market_round = await venue.open(batch.reference)
+            market_round = await engine.open(market, batch.reference)
             orders = [
                 (self._desks[row.account], Order(row.side, level, row.quantity, row.order_id))
                 for row, level in batch.rows
@@ -110,54 +142,51 @@ class Run:
                 self._plain.add(
                     order.reference, PlainOrder(desk.name, order.side, order.level, order.quantity)
                 )
-            await self._submit(venue, market_round.id, [*renewals, *orders])
+            await self._submit(house, market_round.id, [*renewals, *orders])
             self._progress("clear", number - 1, len(self.plan.batches))
-            outcome, remainders = self._fills(await venue.close())
+            outcome, remainders = await self._close(house)
             self._progress("clear", number, len(self.plan.batches))
             renewals = remainders if self._options.renew else []
-            self._check_round(outcome, chain)
-            self.report.rounds.append(outcome)
-        self.report.members = await committee.status()
+            if outcome is not None:
+                self._check_round(outcome, chain)
+                self.report.rounds.append(outcome)
+        self.report.members = await engine.committee.status()
         return self.report
 
     # --- setting up ---------------------------------------------------------------------------------
 
-    def _deploy(self, chain: Chain, committee: Coordinator, operator: PrivateKey) -> Terms:
-        chain.fund(address_of(operator), 10**20)
-        tokens = [chain.deploy_token(operator, name, name[:4].upper(), 18) for name in ("Base", "Quote")]
-        members = tuple(sorted(committee.signers.addresses.values()))
-        vault_terms = VaultTerms(members, committee.committee.threshold, tuple(Token(t, 1) for t in tokens))
-        chain.deploy_vault(operator, vault_terms)
+    def _terms(self, house: House) -> Terms:
+        base, quote = house.tokens
         market = Market(
             id=secrets.token_bytes(32),
             name="BASE-QUOTE",
-            base=tokens[0],
-            quote=tokens[1],
+            base=base,
+            quote=quote,
             lot=Quanta(1),
             grid=self.plan.grid,
             pressure_ticks=self._options.pressure_ticks,
             min_volume=Lots(self._options.min_volume),
         )
         return Terms(
-            chain_id=chain.chain_id,
-            contract=chain.vault,
-            venue=secrets.token_bytes(32),
+            chain_id=house.chain.chain_id,
+            contract=house.chain.vault,
+            venue=house.venue,
             market=market,
-            key=committee.committee.key,
+            key=house.engine.state.key,
             policy_hash=bytes(32),
-            tokens=tuple(tokens),
-            settle_window=chain.settle_window(),
+            tokens=house.tokens,
+            settle_window=house.chain.settle_window(),
         )
 
-    def _open_desks(self, terms: Terms, committee: Coordinator, chain: Chain, operator: PrivateKey) -> None:
-        needs = self.plan.deposits()
+    def _open_desks(self, terms: Terms, house: House) -> None:
+        chain, needs = house.chain, self.plan.deposits()
         for done, (name, amounts) in enumerate(needs.items(), 1):
             key = fresh_key()
-            wallet = Wallet(terms, committee.signers, key, secrets.token_bytes(32))
+            wallet = Wallet(terms, house.signers, key, secrets.token_bytes(32))
             chain.fund(wallet.address)
             for index, amount in zip((BASE, QUOTE), amounts, strict=True):
                 if amount:
-                    chain.mint(operator, index, wallet.address, amount)
+                    chain.mint(house.operator, index, wallet.address, amount)
                     chain.deposit(key, index, amount)
                     wallet.deposited(terms.tokens[index], amount)
             self._desks[name] = Desk(name, wallet, amounts)
@@ -165,10 +194,9 @@ class Run:
 
     # --- a round ------------------------------------------------------------------------------------
 
-    async def _submit(self, venue: Venue, number: RoundId, orders: Sequence[tuple[Desk, Order]]) -> None:
+    async def _submit(self, house: House, number: RoundId, orders: Sequence[tuple[Desk, Order]]) -> None:
         """Seal in batches; while one is sealed, the members verify the one before."""
-        verifying: asyncio.Task[None] | None = None
-        terms = venue.terms
+        terms = self.report.terms
         for start in range(0, len(orders), _BATCH):
             batch = orders[start : start + _BATCH]
             now = int(time.time())
@@ -181,58 +209,70 @@ class Run:
             raws = await asyncio.to_thread(_finish_all, terms, drafts)
             self.report.seal_seconds += time.perf_counter() - started
             started = time.perf_counter()
-            answers = venue.admit(raws, now)
+            for refusal in unproven(terms.key, raws).values():
+                raise refusal
             self.report.verify_seconds += time.perf_counter() - started
-            accepted = []
-            for (desk, _), answer in zip(drafts, answers, strict=True):
+            for (desk, _), answer in zip(drafts, await house.engine.admit(raws), strict=True):
                 if isinstance(answer, OrderRefused):
                     raise OrderRefused(f"an order of {desk.name}: {answer}", answer.hint)
-                accepted.append(answer)
-            if verifying is not None:
-                await verifying
-            verifying = asyncio.create_task(venue.forward(accepted, now))
             self.report.sealed += len(batch)
             self._progress("seal, prove, verify", min(start + _BATCH, len(orders)), len(orders))
-        if verifying is not None:
-            await verifying
 
-    def _fills(self, report: RoundReport) -> tuple[RoundOutcome, list[tuple[Desk, Order]]]:
-        """Every trader opens its own totals; the rest got nothing. Also what is left of consumed orders."""
-        if report.round.state is RoundState.ABORTED:
-            raise RoundAborted(f"round {report.round.id}: {report.reason}", "every order was released")
-        if report.round.state is RoundState.SUBMITTED:
-            raise RoundAborted(
-                f"round {report.round.id} was not settled: {report.reason}", "look at the chain"
-            )
-        if report.sealed is None:
-            return RoundOutcome(report, 0, 0, ()), []
-        digest = report.sealed.digest(self.report.terms.domain)
+    async def _close(self, house: House) -> tuple[RoundOutcome | None, list[tuple[Desk, Order]]]:
+        """Seal, clear, settle; every trader opens its own totals. None if there was nothing to seal."""
+        engine, terms = house.engine, self.report.terms
+        try:
+            closed = await engine.close(terms.market.id)
+        except OrderRefused as refusal:
+            if refusal.code != "minima-not-met":
+                raise
+            return None, []
+        if closed.certificate is None or closed.certificate.result is None:
+            raise RoundAborted(f"round {closed.round.id}: {closed.reason}", "nothing was settled")
+        started = time.perf_counter()
+        receipt = next((receipt for _, receipt in await engine.settle()), None)
+        settle_seconds = time.perf_counter() - started
+        settled = [p for effects in await engine.follow_chain() for p in effects.settled]
+        if closed.pending is not None and closed.pending not in settled:
+            raise RoundAborted(f"round {closed.round.id} was not settled", "look at the chain")
+        started = time.perf_counter()
+        curves = tuple(p.ciphertext for p in Matcher(terms, closed.sealed).curves())
+        sum_seconds = time.perf_counter() - started
+        fills, remainders = self._fills(closed, closed.certificate.result)
+        outcome = RoundOutcome(closed, receipt, curves, fills, sum_seconds, settle_seconds)
+        return outcome, remainders
+
+    def _fills(
+        self, closed: Closed, result: RoundResult
+    ) -> tuple[tuple[tuple[str, str, Lots], ...], list[tuple[Desk, Order]]]:
+        """What each order got as its trader opened it, and what is left of those consumed."""
+        sealed, certificate = closed.sealed, closed.certificate
+        digest = sealed.digest(self.report.terms.domain)
         filled: dict[tuple[Address, Nonce], Lots] = {}
         desks = {desk.wallet.address: desk for desk in self._desks.values()}
         orders = {(a, live.nonce): live.order for a, d in desks.items() for live in d.wallet.live}
-        for address, boxes in report.boxes.items():
+        for address, boxes in (certificate.boxes if certificate is not None else {}).items():
             desk = desks[address]
             nonces = [live.nonce for live in desk.wallet.live]
-            listed = {o.nonce for o in report.sealed.orders if o.account == address}
-            fills = desk.wallet.cleared(report.round.id, digest, report.result, boxes, listed)
+            listed = {o.nonce for o in sealed.orders if o.account == address}
+            fills = desk.wallet.cleared(closed.round.id, digest, result, boxes, listed)
             filled |= {(address, nonce): fill.filled for nonce, fill in zip(nonces, fills, strict=True)}
-            desk.wallet.settled(report.round.id)
+            desk.wallet.settled(closed.round.id)
         rows, remainders = [], []
-        for key in ((o.account, o.nonce) for o in report.sealed.orders):
+        for key in ((o.account, o.nonce) for o in sealed.orders):
             order, desk, lots = orders[key], desks[key[0]], filled.get(key, Lots(0))
             rows.append((order.reference, desk.name, lots))
             if key in filled and lots < order.quantity:
                 rest = Order(order.side, order.level, Lots(order.quantity - lots), order.reference)
                 remainders.append((desk, rest))
-        outcome = RoundOutcome(report, len(report.sealed.orders), len(report.sealed.accounts), tuple(rows))
-        return outcome, remainders
+        return tuple(rows), remainders
 
     # --- the check ----------------------------------------------------------------------------------
 
     def _check_round(self, outcome: RoundOutcome, chain: Chain) -> None:
         """Compare with the auction in the clear, then with the chain. Raises CheckFailed."""
-        plain = self._plain.clear(outcome.report.round.reference)
-        result, number = outcome.report.result, outcome.report.round.id
+        plain = self._plain.clear(outcome.closed.round.reference)
+        result, number = outcome.result, outcome.closed.round.id
         expected = plain.outcome
         _same(number, "crossing", result.crossed, expected is not None)
         if expected is not None:
@@ -246,7 +286,7 @@ class Run:
         self._check_chain(outcome, plain, chain)
 
     def _check_chain(self, outcome: RoundOutcome, plain: PlainRound, chain: Chain) -> None:
-        number = outcome.report.round.id
+        number = outcome.closed.round.id
         for account, amounts in plain.nets(self.plan.grid.first_tick).items():
             for index, amount in enumerate(amounts):
                 self._desks[account].nets[index] += amount
@@ -257,11 +297,11 @@ class Run:
                     number, f"{desk.name}'s balance on chain", held, desk.deposited[index] + desk.nets[index]
                 )
         spent: defaultdict[tuple[Address, int], int] = defaultdict(int)
-        for order in outcome.report.consumed:
+        for order in outcome.consumed:
             spent[order.account, order.nonce >> 8] |= 1 << (order.nonce & 255)
         for (address, word), mask in spent.items():
             _same(number, "nullifier bits", chain.nullifier_word(address, word) & mask, mask)
-        _same(number, "spent orders", len(outcome.report.consumed), len(plain.consumed))
+        _same(number, "spent orders", len(outcome.consumed), len(plain.consumed))
 
 
 def _same(number: RoundId, what: str, got: object, expected: object) -> None:
@@ -284,9 +324,9 @@ def run_file(path: Path, options: Options, progress: Progress = silent, tap: Tap
         options.profile, MEMBERS, THRESHOLD, lambda tested: progress("key ceremony", tested, None)
     )
 
-    async def with_committee(home: Path) -> RunReport:
-        async with Coordinator(seats, home, tap=tap) as committee:
-            return await Run(prepared, options, progress).execute(committee)
+    async def with_committee(folder: Path) -> RunReport:
+        async with open_house(seats, folder, tap=tap) as house:
+            return await Run(prepared, options, progress).execute(house)
 
     with tempfile.TemporaryDirectory(prefix="darkpool-") as folder:
         return asyncio.run(with_committee(Path(folder)))

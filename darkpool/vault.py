@@ -55,6 +55,10 @@ class VaultEvent(Protocol):
 
     EVENT: ClassVar[str]
 
+    @property
+    def place(self) -> Place:
+        """Where it stands in the chain."""
+
     @classmethod
     def decoded(cls, place: Place, arguments: dict[str, Any]) -> Self:
         """The record of a decoded log entry."""

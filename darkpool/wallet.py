@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from commitments.pedersen import Opening
 from darkpool import eip712
-from darkpool.book import RoundResult
 from darkpool.draft import Collateral, Draft, Standing, draft, fill_key
+from darkpool.listing import RoundResult
 from darkpool.market import Side
 from darkpool.netting import Signers, Totals, open_totals
 from darkpool.order import Order, Terms

@@ -3,95 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from commitments.encoding import Writer
 from darkpool.committee import transport as module
-from darkpool.committee.transport import Kind, Link, Mesh
-from darkpool.errors import RoundAborted
-
-SESSION, OTHER = b"\x01" * 32, b"\x02" * 32
-LIMIT = 5.0
-SHORT = 0.05
-
-
-def run(coroutine: Coroutine[Any, Any, None]) -> None:
-    """A test's body within a time limit."""
-    asyncio.run(asyncio.wait_for(coroutine, 20))
-
-
-class Meshes:
-    """n members in one process, each pair joined by a real socket."""
-
-    def __init__(self, n: int) -> None:
-        self.members = {i: Mesh(i, n) for i in range(1, n + 1)}
-        self.tasks: dict[tuple[int, int], asyncio.Task[None]] = {}
-
-    async def join(self, directory: Path, *, served: bool = True) -> None:
-        for low in self.members:
-            for high in (i for i in self.members if i > low):
-                await self._join(directory / f"{low}-{high}", low, high, served=served)
-
-    async def _join(self, path: Path, low: int, high: int, *, served: bool) -> None:
-        accepted: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
-
-        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            accepted.set_result(Link(reader, writer, f"member {high}"))
-
-        server = await asyncio.start_unix_server(accept, path, limit=1 << 20)
-        reader, writer = await asyncio.open_unix_connection(path, limit=1 << 20)
-        self.members[high].links[low] = Link(reader, writer, f"member {low}")
-        self.members[low].links[high] = await accepted
-        server.close()
-        for me, peer in ((low, high), (high, low)):
-            if served:
-                self.tasks[me, peer] = asyncio.create_task(self.members[me].serve(peer))
-
-    def close(self) -> None:
-        for mesh in self.members.values():
-            for link in mesh.links.values():
-                link.close()
-        for task in self.tasks.values():
-            task.cancel()
-
-
-@asynccontextmanager
-async def meshes(tmp_path: Path, n: int = 3) -> AsyncIterator[dict[int, Mesh]]:
-    group = Meshes(n)
-    await group.join(tmp_path)
-    try:
-        yield group.members
-    finally:
-        group.close()
-        await asyncio.gather(*group.tasks.values(), return_exceptions=True)
-
-
-async def step(
-    mesh: Mesh, name: str = "a", session: bytes = SESSION, seconds: float = LIMIT
-) -> dict[int, bytes]:
-    """Everybody sends "<me>><peer>"."""
-    out = {peer: b"%d>%d" % (mesh.index, peer) for peer in mesh.peers}
-    return await mesh.exchange(session, name, out, seconds)
-
-
-async def settle(condition: Callable[[], bool]) -> None:
-    """Wait until frames under way have arrived."""
-    async with asyncio.timeout(LIMIT):
-        while not condition():  # noqa: ASYNC110 - nothing tells when a buffer has been read
-            await asyncio.sleep(0.001)
-
-
-async def refusal(awaitable: Awaitable[object]) -> str:
-    try:
-        await awaitable
-    except RoundAborted as error:
-        return str(error)
-    pytest.fail("not aborted")
+from darkpool.committee.transport import Kind
+from tests.mesh_support import LIMIT, OTHER, SESSION, SHORT, frame, meshes, refusal, run, settle, step
 
 
 @pytest.mark.parametrize("n", [2, 3, 4])
@@ -191,10 +110,6 @@ def test_what_a_member_sent_before_it_left_still_counts(tmp_path: Path) -> None:
             sent.cancel()
 
     run(body())
-
-
-def frame(name: bytes, data: bytes = b"", session: bytes = SESSION) -> bytes:
-    return bytes(Writer().fixed(session, 32).var(name).var(data))
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 
 from darkpool.committee import transport as module
-from darkpool.committee.transport import Kind, Link, connect, socket_path
+from darkpool.committee.transport import Kind, Link, connect, keep_connected, socket_path
 from darkpool.errors import PeerFault
 
-SESSION, OTHER = b"\x01" * 32, b"\x02" * 32
 LIMIT = 5.0
 SHORT = 0.05
 
@@ -141,5 +140,70 @@ def test_a_late_listener_is_waited_for_and_greeted(tmp_path: Path) -> None:
         assert await greeted == (Kind.HELLO, b"\x07")
         link.close()
         server.close()
+
+    run(body())
+
+
+def test_a_link_is_made_again_whenever_it_is_lost(tmp_path: Path) -> None:
+    async def body() -> None:
+        greeted: asyncio.Queue[Link] = asyncio.Queue()
+        lost: list[str] = []
+
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            link = Link(reader, writer, "newcomer")
+            assert await link.receive() == (Kind.HELLO, b"\x07")
+            greeted.put_nowait(link)
+
+        async def use(link: Link) -> None:
+            try:
+                await link.receive()
+            except PeerFault as error:
+                lost.append(str(error))
+            finally:
+                link.close()
+
+        keeping = asyncio.create_task(keep_connected(tmp_path, 2, 7, use))
+        for _ in range(2):
+            server = await asyncio.start_unix_server(accept, socket_path(tmp_path, 2))
+            for _ in range(2):
+                (await greeted.get()).close()
+            server.close()
+            # The second listener finds a dead socket in its way.
+            assert socket_path(tmp_path, 2).exists()
+        keeping.cancel()
+        await asyncio.wait((keeping,))
+        assert set(lost) == {"member 2: closed the connection"}
+
+    run(body())
+
+
+@pytest.mark.parametrize("listening", [False, True])
+def test_attempts_to_connect_slow_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listening: bool
+) -> None:
+    async def body() -> None:
+        pauses: list[float] = []
+        sleep, enough = asyncio.sleep, asyncio.Event()
+
+        async def recorded(seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 7:
+                enough.set()
+            await sleep(0)
+
+        async def use(link: Link) -> None:
+            link.close()
+
+        server = None
+        if listening:
+            server = await asyncio.start_unix_server(lambda _r, w: w.close(), socket_path(tmp_path, 2))
+        monkeypatch.setattr(asyncio, "sleep", recorded)
+        keeping = asyncio.create_task(keep_connected(tmp_path, 2, 7, use))
+        await enough.wait()
+        keeping.cancel()
+        monkeypatch.undo()
+        assert pauses[:7] == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+        if server is not None:
+            server.close()
 
     run(body())

@@ -1,274 +1,278 @@
-"""The operator's side of a committee: it starts members, tells all of them the same, and collects answers.
+"""The operator's side of a committee: members get the log, sign and clear its rounds, and vouch for their end.
 
-It holds no key, sees no share and no partial decryption: members take those steps among themselves. What
-passes here is what the operator knows; `seen` keeps the shape of it.
+It holds no key, sees no share and no partial decryption: members take those steps among themselves. Every
+request may be repeated, so whatever dies in the middle of one is asked again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final
 
 from commitments.errors import DecodeError, VerificationError
-from commitments.threshold import Committee
 from darkpool import eip712
-from darkpool.book import NO_CROSS, RoundResult, SealedList
-from darkpool.committee.seat import Seat
-from darkpool.committee.transport import COORDINATOR, NUMBER_BYTES, Kind, Link, Tap, connect
-from darkpool.errors import PeerFault, RoundAborted
-from darkpool.market import Round
-from darkpool.message import Message, terms_message
+from darkpool.committee.follower import Follower
+from darkpool.committee.member_link import MemberLink
+from darkpool.committee.transport import Tap
+from darkpool.errors import PeerFault, Unavailable
+from darkpool.listing import RoundResult, SealedList
+from darkpool.message import Message
 from darkpool.netting import Signers
-from darkpool.order import SealedOrder, Terms
-from darkpool.types import Address, Lots, Signature, Tick
+from darkpool.order import Terms
+from darkpool.state import read_result, result_fields
+from darkpool.types import Address, Signature
 
-START_SECONDS: Final = 60.0
+START_SECONDS: Final = 90.0
+SHORT_SECONDS: Final = 60.0
 CLEAR_SECONDS: Final = 120  # for one step of a clearing
-REPLY_SECONDS: Final = 1_800.0
-MAX_BATCH: Final = 128
-_MODULE: Final = "darkpool.committee.node"
-_ROOT: Final = Path(__file__).resolve().parents[2]
+CLEAR_REPLY_SECONDS: Final = 1_800.0
+
+ReadLog = Callable[[int, int], Awaitable[Sequence[bytes]]]
+"""(first, limit) -> entries, durable ones only."""
 
 
 @dataclass(frozen=True, slots=True)
-class SignedResult:
-    """What a quorum says of a round: result, settlement signatures by member, sealed totals by account."""
+class Certificate:
+    """How a sealed round ended, with enough members' signatures to show it to anybody.
+
+    result is None if the list was abandoned, for `reason`. boxes: the sealed totals, by account and member.
+    """
+
+    result: RoundResult | None
+    signatures: tuple[Signature, ...]
+    boxes: Mapping[Address, Mapping[int, bytes]] = field(default_factory=dict, repr=False)
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class _Signed:
+    """Members that signed the same result."""
 
     result: RoundResult
-    signatures: dict[int, Signature] = field(default_factory=dict)
-    boxes: dict[Address, dict[int, bytes]] = field(default_factory=dict, repr=False)
+    replies: dict[int, Message] = field(default_factory=dict)
+
+    @property
+    def signatures(self) -> tuple[Signature, ...]:
+        return tuple(Signature(reply.blobs[0]) for reply in self.replies.values())
+
+    def certificate(self) -> Certificate:
+        boxes: dict[Address, dict[int, bytes]] = {account: {} for account in self.result.nets}
+        for index, reply in self.replies.items():
+            for account, box in zip(self.result.nets, reply.blobs[1:], strict=True):
+                boxes[account][index] = box
+        return Certificate(self.result, self.signatures, boxes)
 
 
 class Coordinator:
-    """A running committee. Use as an async context manager; leaving it ends the members.
+    """Links to a running committee, whose members meet in `sockets`. Close it when done.
 
-    `modules` names each member's program, which tests replace by faulty ones; `clear_timeout` is how many
-    seconds members wait for each other in a step of a clearing.
+    `size` is how many entries the log has, of which `read_log` gives a page.
+    `clear_timeout` is how many seconds members wait for each other in a step of a clearing.
     """
 
     def __init__(
         self,
-        seats: Sequence[Seat],
-        home: Path,
-        modules: Sequence[str] | None = None,
+        signers: Signers,
+        sockets: Path,
+        read_log: ReadLog,
+        size: int,
         tap: Tap | None = None,
         clear_timeout: int = CLEAR_SECONDS,
     ) -> None:
-        self.committee: Committee = seats[0].committee
-        self.signers = Signers(self.committee.threshold, {seat.index: seat.signer for seat in seats})
-        self._seats, self._home, self._tap = seats, home, tap
-        self._modules = modules or [_MODULE] * len(seats)
-        self._processes: list[asyncio.subprocess.Process] = []
-        self._links: dict[int, Link] = {}
-        self._clear_timeout = clear_timeout
-        self._turns = {seat.index: asyncio.Lock() for seat in seats}
-        self._asked = 0
-        self._generation = 0
-        self._sockets: tempfile.TemporaryDirectory[str] | None = None
-
-    async def __aenter__(self) -> Self:
-        try:
-            await self._launch()
-        except BaseException:
-            await self.close()
-            raise
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def _launch(self) -> None:
-        # Socket paths are short by law of the system (108 bytes), hence not below `home`; mode 0700.
-        self._sockets = tempfile.TemporaryDirectory(prefix="dp-")
-        sockets = Path(self._sockets.name)
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")]),
-        }
-        for seat, module in zip(self._seats, self._modules, strict=True):
-            home = self._home / f"member-{seat.index}"
-            home.mkdir(mode=0o700, parents=True)
-            seat.save(home / "seat.json")
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", module, str(home), str(sockets),
-                stdin=asyncio.subprocess.DEVNULL, env=environment,
-            )  # fmt: skip
-            self._processes.append(process)
-        for seat in self._seats:
-            self._links[seat.index] = await connect(
-                sockets, seat.index, COORDINATOR, START_SECONDS, self._tap
-            )
-        await self.restart_evaluators()
+        self.signers: Final = signers
+        self._timeout = clear_timeout
+        self._links = {i: MemberLink(sockets, i, tap=tap) for i in signers.addresses}
+        self._followers = {i: Follower(link, read_log, size) for i, link in self._links.items()}
 
     async def close(self) -> None:
-        """End all members."""
+        """Drop the links; members go on by themselves."""
+        for follower in self._followers.values():
+            await follower.close()
         for link in self._links.values():
-            link.close()
-        for process in self._processes:
-            try:
-                await asyncio.wait_for(process.wait(), 5)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
-        self._links.clear()
-        self._processes.clear()
-        if self._sockets is not None:
-            self._sockets.cleanup()
+            await link.close()
+
+    # --- the log ------------------------------------------------------------------------------------
+
+    def extended(self, size: int) -> None:
+        """The log has so many entries by now: followers send what is missing."""
+        for follower in self._followers.values():
+            follower.extended(size)
+
+    @property
+    def fault(self) -> str:
+        """Why a member will not follow the log, if one will not: the venue must not go on then."""
+        return next((f.fault for f in self._followers.values() if f.fault), "")
+
+    @property
+    def away(self) -> str:
+        """Which members cannot be reached now, for status."""
+        missing = [i for i, link in self._links.items() if not link.connected]
+        return f"members {missing} are away" if missing else ""
+
+    def lag(self) -> dict[int, int]:
+        """By member, how many entries it lacks."""
+        return {i: f.lag for i, f in self._followers.items()}
+
+    async def caught_up(self, size: int, seconds: float = SHORT_SECONDS) -> None:
+        """Wait until every member has so many entries. Raises PeerFault naming one that has not."""
+        await asyncio.gather(*(f.caught_up(size, seconds) for f in self._followers.values()))
 
     # --- requests -----------------------------------------------------------------------------------
 
-    async def _ask(self, index: int, request: bytes) -> Message:
-        """One request, one reply, by number: a late reply to a request given up is passed over."""
-        link = self._links[index]
-        async with self._turns[index]:
-            self._asked += 1
-            number = self._asked.to_bytes(NUMBER_BYTES, "big")
-            link.send(Kind.REQUEST, number + request)
-            await link.flush()
-            try:
-                async with asyncio.timeout(REPLY_SECONDS):
-                    kind, body = await link.receive()
-                    while kind is Kind.REPLY and body[:NUMBER_BYTES] < number:
-                        kind, body = await link.receive()
-            except TimeoutError:
-                raise PeerFault(f"no reply in {REPLY_SECONDS:g} s", peer=link.name) from None
-        if kind is not Kind.REPLY or body[:NUMBER_BYTES] != number:
-            raise PeerFault(f"an unexpected {kind.name} frame", peer=link.name)
-        try:
-            return Message.decode(body[NUMBER_BYTES:])
-        except DecodeError as error:
-            raise PeerFault(str(error), peer=link.name) from None
+    async def _ask(self, index: int, request: Message, seconds: float) -> Message:
+        """A reply that is no refusal. Raises PeerFault, or Unavailable for what passes by itself."""
+        reply = await self._links[index].ask(request, seconds)
+        if reply.op == "refused":
+            reason = f"{request.op}: {reply.fields.get('reason')}"
+            if reply.fields.get("retry") is True:
+                raise Unavailable(f"member {index}: {reason}", "committee")
+            raise PeerFault(reason, peer=f"member {index}")
+        return reply
 
-    async def _all(self, request: Message) -> dict[int, Message]:
-        """The same request to every member; their replies."""
-        encoded = request.encode()
+    async def _all(self, request: Message, seconds: float) -> dict[int, Message]:
+        """Everybody's reply. Raises PeerFault or Unavailable if one refuses or is away."""
         indices = list(self._links)
-        replies = await asyncio.gather(*(self._ask(i, encoded) for i in indices))
+        replies = await asyncio.gather(*(self._ask(i, request, seconds) for i in indices))
         return dict(zip(indices, replies, strict=True))
 
-    async def _agreed(self, request: Message) -> dict[int, Message]:
-        """Replies that all carry the same op and fields. Raises PeerFault naming who refused or differs."""
-        replies = await self._all(request)
-        for index, reply in replies.items():
-            if reply.op == "refused":
-                raise PeerFault(f"{request.op}: {reply.fields.get('reason')}", peer=f"member {index}")
-        first = next(iter(replies.values()))
-        for index, reply in replies.items():
-            if (reply.op, reply.fields) != (first.op, first.fields):
-                raise PeerFault(f"{request.op}: answers differently from the others", peer=f"member {index}")
-        return replies
+    async def _some(
+        self, request: Message, seconds: float, among: Sequence[int] | None = None
+    ) -> tuple[dict[int, Message], str]:
+        """The replies there are, and the first reason for one there is not."""
+        indices = list(self._links) if among is None else list(among)
+        replies = await asyncio.gather(
+            *(self._ask(i, request, seconds) for i in indices), return_exceptions=True
+        )
+        found, reason = {}, ""
+        for index, reply in zip(indices, replies, strict=True):
+            if isinstance(reply, Message):
+                found[index] = reply
+            elif isinstance(reply, PeerFault | Unavailable):
+                reason = reason or str(reply)
+            else:
+                raise reply
+        return found, reason
 
-    async def restart_evaluators(self) -> None:
-        """New MPyC children at every member, together."""
-        self._generation += 1
-        await self._agreed(Message("start", {"generation": self._generation}))
+    async def status(self) -> dict[int, Message]:
+        """Where each member stands: log, evaluator, memory, traffic. Raises PeerFault."""
+        return await self._all(Message("status"), SHORT_SECONDS)
 
-    async def open_market(self, terms: Terms) -> None:
-        """Tell members of a market."""
-        await self._agreed(terms_message(terms))
+    async def ready(self, size: int) -> None:
+        """All members have the log, see each other and have evaluators of one generation, or get them.
 
-    async def chain_event(self, event: str, account: Address, token: Address, amount: int) -> None:
-        """Pass on a final chain event: deposit, halt or resume."""
-        fields = {"event": event, "account": account.hex(), "token": token.hex(), "amount": amount}
-        await self._agreed(Message("chain", fields))
+        Raises PeerFault or Unavailable.
+        """
+        await self.caught_up(size)
+        statuses = await self.status()
+        for index, status in statuses.items():
+            missing = set(self._links) - {index} - set(status.fields.get("peers", ()))
+            if missing:
+                raise Unavailable(
+                    f"member {index} is not connected to members {sorted(missing)}", "committee"
+                )
+        generations = [status.integer("generation") for status in statuses.values()]
+        alive = all(status.fields.get("evaluator") is True for status in statuses.values())
+        if not alive or len(set(generations)) > 1:
+            await self._all(Message("start", {"generation": max(generations) + 1}), START_SECONDS)
 
-    async def open_round(self, market_round: Round) -> None:
-        """Tell members which round is open, and its reference."""
-        fields = {
-            "market": market_round.market.id.hex(),
-            "round": market_round.id,
-            "reference": market_round.reference,
-        }
-        await self._agreed(Message("open", fields))
+    async def handed(self) -> dict[int, list[bytes]]:
+        """Orders that traders handed to members and the log lacks, by member."""
+        replies, _ = await self._some(Message("handed"), SHORT_SECONDS)
+        return {index: list(reply.blobs) for index, reply in replies.items() if reply.blobs}
 
-    async def submit(self, terms: Terms, orders: Sequence[bytes], now: int) -> None:
-        """Orders the operator accepted, in arrival order. Raises PeerFault if a member refuses one."""
-        for start in range(0, len(orders), MAX_BATCH):
-            batch = orders[start : start + MAX_BATCH]
-            replies = await self._agreed(
-                Message("orders", {"market": terms.market.id.hex(), "now": now}, batch)
-            )
-            for index, reply in replies.items():
-                reasons = [r for r in reply.fields["refused"] if r]
-                if reasons:
-                    raise PeerFault(
-                        f"refused an order the operator accepted: {reasons[0]}", peer=f"member {index}"
-                    )
+    async def refuse_handed(self, index: int, order: bytes, reason: str) -> None:
+        """Name the reason for which a handed order is not logged. Raises PeerFault, Unavailable."""
+        await self._ask(
+            index, Message("handed_refused", {"order": order.hex(), "reason": reason}), SHORT_SECONDS
+        )
 
-    async def cancel(self, terms: Terms, order: SealedOrder, signature: bytes) -> None:
-        """Pass on an account's signed cancellation."""
-        fields = {
-            "market": terms.market.id.hex(),
-            "account": order.account.hex(),
-            "nonce": order.nonce,
-            "signature": signature.hex(),
-        }
-        await self._agreed(Message("cancel", fields))
+    # --- the round ----------------------------------------------------------------------------------
 
-    async def seal(self, terms: Terms, sealed: SealedList) -> dict[int, bytes]:
-        """Every member's signature over the same root. Raises PeerFault if one has another list."""
-        request = Message("seal", {"market": terms.market.id.hex(), "now": sealed.sealed_at})
-        replies = await self._agreed(request)
+    async def sign(self, terms: Terms, sealed: SealedList) -> dict[int, Signature]:
+        """Every member's signature over the sealed list. Raises PeerFault or Unavailable."""
+        replies = await self._all(_about("sign", sealed), SHORT_SECONDS)
         digest = sealed.digest(terms.domain)
         signatures = {}
         for index, reply in replies.items():
-            if reply.op != "sealed" or reply.fields.get("root") != sealed.root.hex() or len(reply.blobs) != 1:
-                raise PeerFault("sealed another list than the operator", peer=f"member {index}")
             try:
+                if len(reply.blobs) != 1:
+                    raise VerificationError("signature", "missing")
                 eip712.check_signer(digest, reply.blobs[0], self.signers.addresses[index])
             except VerificationError as error:
                 raise PeerFault(f"over the root, {error}", peer=f"member {index}") from None
-            signatures[index] = reply.blobs[0]
+            signatures[index] = Signature(reply.blobs[0])
         return signatures
 
-    async def clear(self, terms: Terms, settlement: int, epoch: int) -> SignedResult:
-        """Have the members clear. Raises RoundAborted, with the first reason, if any of them could not."""
-        fields: dict[str, Any] = {
-            "market": terms.market.id.hex(),
-            "settlement": settlement,
-            "epoch": epoch,
-            "timeout": self._clear_timeout,
-        }
-        replies = await self._all(Message("clear", fields))
-        for index, reply in replies.items():
-            if reply.op == "refused":
-                raise RoundAborted(f"member {index}: {reply.fields.get('reason')}")
-        first = next(iter(replies.values()))
-        for index, reply in replies.items():
-            if (reply.op, reply.fields) != (first.op, first.fields):
-                raise RoundAborted(f"member {index} reports another result than the others")
-        if first.op == "no_cross":
-            return SignedResult(NO_CROSS)
-        nets = {Address(bytes.fromhex(a)): int(net) for a, net in first.fields["nets"]}
-        result = RoundResult(
-            crossed=True, price=Tick(first.integer("price")), volume=Lots(first.integer("volume")), nets=nets
+    async def clear(self, sealed: SealedList) -> Certificate:
+        """Have the members clear the list, and see how it ended. Raises as `conclude`."""
+        request = _about("clear", sealed, timeout=self._timeout)
+        _, reason = await self._some(request, CLEAR_REPLY_SECONDS)
+        return await self.conclude(sealed, reason)
+
+    async def conclude(self, sealed: SealedList, reason: str = "the venue was interrupted") -> Certificate:
+        """How a list ended, also if we did not see it: it is never cleared again.
+
+        `reason` is given for one that is abandoned. Raises Unavailable while too few members can say.
+        """
+        replies, missing = await self._some(_about("outcome", sealed), CLEAR_REPLY_SECONDS)
+        return await self._concluded(sealed, replies, reason or missing)
+
+    async def _concluded(
+        self, sealed: SealedList, replies: Mapping[int, Message], reason: str
+    ) -> Certificate:
+        """A certificate of what most signed; who missed the last step adopts it; else the list is abandoned."""
+        t, n = self.signers.threshold, len(self.signers.addresses)
+        groups = self._groups(replies)
+        best = max(groups, key=lambda group: len(group.replies), default=None)
+        if len(groups) > 1:
+            reason = f"members {[list(g.replies) for g in groups]} report different results"
+        if best is not None and len(best.replies) > t:
+            others = [i for i in self._links if i not in best.replies]
+            adopt = Message(
+                "adopt", {**_about("adopt", sealed).fields, **result_fields(best.result)}, best.signatures
+            )
+            adopted, refusal = await self._some(adopt, SHORT_SECONDS, others)
+            for group in self._groups(adopted):
+                if group.result == best.result:
+                    best.replies |= group.replies
+            if len(best.replies) >= 2 * t + 1:
+                return best.certificate()
+            reason = refusal or reason
+        # Members that are away may have signed too: giving up then could leave neither end possible.
+        silent = n - len(replies)
+        if (len(best.replies) if best else 0) + silent <= t:
+            abandoned, refusal = await self._some(_about("abandon", sealed), SHORT_SECONDS)
+            if len(abandoned) >= n - t and all(len(reply.blobs) == 1 for reply in abandoned.values()):
+                signatures = tuple(Signature(reply.blobs[0]) for reply in abandoned.values())
+                return Certificate(None, signatures, reason=reason)
+            reason = reason or refusal
+        raise Unavailable(
+            f"round {sealed.round}: no end yet: {reason}",
+            "committee",
+            "it goes on when the members are back, and is released when its settle window has passed",
         )
-        if any(len(reply.blobs) != 1 + len(nets) for reply in replies.values()):
-            raise RoundAborted("a member sent too few sealed totals")
-        signed = SignedResult(result)
-        for index, reply in replies.items():
-            signed.signatures[index] = Signature(reply.blobs[0])
-            for account, box in zip(nets, reply.blobs[1:], strict=True):
-                signed.boxes.setdefault(account, {})[index] = box
-        return signed
 
-    async def finish(self, terms: Terms, outcome: str) -> None:
-        """The common end of the round: "result" or "abort". After an abort the evaluators start afresh."""
-        await self._agreed(Message("finish", {"market": terms.market.id.hex(), "outcome": outcome}))
-        if outcome == "abort":
-            await self.restart_evaluators()
+    def _groups(self, replies: Mapping[int, Message]) -> list[_Signed]:
+        groups: list[_Signed] = []
+        for index, reply in sorted(replies.items()):
+            if reply.fields.get("state") != "signed":
+                continue
+            try:
+                result = read_result(reply)
+            except DecodeError:
+                continue  # as good as no reply
+            if len(reply.blobs) != 1 + len(result.nets):
+                continue
+            group = next((g for g in groups if g.result == result), None)
+            if group is None:
+                group = _Signed(result)
+                groups.append(group)
+            group.replies[index] = reply
+        return groups
 
-    async def settled(self, terms: Terms, market_round: Round, *, final: bool) -> None:
-        """The round's settlement is final, or void."""
-        fields = {"market": terms.market.id.hex(), "round": market_round.id, "final": final}
-        await self._agreed(Message("settled", fields))
 
-    async def status(self) -> dict[int, Message]:
-        """Counters of every member: peak memory, orders, openings, traffic with its peers."""
-        return await self._all(Message("status"))
+def _about(op: str, sealed: SealedList, **fields: int) -> Message:
+    return Message(op, {"market": sealed.market.hex(), "round": sealed.round, **fields})

@@ -10,28 +10,20 @@ traded accounts leave the committee.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from commitments.errors import VerificationError
 from commitments.params import FIELD_PRIME, INTEGER_BITS
-from darkpool.book import NO_CROSS, RoundResult, SealedList
 from darkpool.committee.evaluator import Evaluator
 from darkpool.committee.opening import Session
 from darkpool.errors import RoundAborted
+from darkpool.listing import NO_CROSS, RoundResult, SealedList
 from darkpool.market import MAX_VOLUME, Side
 from darkpool.matcher import Matcher
 from darkpool.netting import seal_totals
 from darkpool.order import Terms
 from darkpool.types import Address, Lots, Tick
-
-
-@dataclass(frozen=True, slots=True)
-class Cleared:
-    """A member's view of the end of a clearing: the public result, and its boxes for the accounts."""
-
-    result: RoundResult
-    boxes: Mapping[Address, bytes] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +36,33 @@ class _Long:
 
 
 class Clearing:
-    """A member's part in clearing one sealed list."""
+    """A member's part in clearing one sealed list.
 
-    def __init__(self, session: Session, evaluator: Evaluator, terms: Terms, sealed: SealedList) -> None:
+    `keep` is given this member's boxes, one an account, before nets are revealed, and keeps them durably.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        evaluator: Evaluator,
+        terms: Terms,
+        sealed: SealedList,
+        keep: Callable[[Mapping[Address, bytes]], None],
+    ) -> None:
         self._session, self._evaluator, self._terms, self._sealed = session, evaluator, terms, sealed
+        self._keep = keep
         self._matcher = Matcher(terms, sealed)
         self._packing = terms.packing
         self._slots = {j: self._packing.slots_of(j) for j in range(self._packing.ciphertexts)}
 
-    async def run(self) -> Cleared:
+    async def run(self) -> RoundResult:
         """Clear. Raises RoundAborted or a CommitmentsError if it cannot go on."""
         # 1. Sums and shares: the encrypted curves of the whole list.
         demand, supply = await self._curves()
         # 2. The auction rule on shares; first only whether enough crosses.
         crosses, price_, volume_, long_, u_, exact = await self._auction(demand, supply)
         if not await self._bit("crosses", crosses):
-            return Cleared(NO_CROSS)
+            return NO_CROSS
         price, volume = await self._session.reveal("price", (price_, volume_))
         self._check_price(price, volume)
         # 3. Priority: long side by tick, then arrival; the cut is the order at u that fills in part.
@@ -204,7 +207,7 @@ class Clearing:
 
     async def _result(
         self, price: int, volume: int, bought: dict[Address, int], sold: dict[Address, int]
-    ) -> Cleared:
+    ) -> RoundResult:
         accounts = self._sealed.accounts
         # What must be zero if every member evaluated honestly: opened first, and before any net.
         excess = ((sum(side.values()) - volume) % FIELD_PRIME for side in (bought, sold))
@@ -212,6 +215,7 @@ class Clearing:
             raise VerificationError("conservation", "bought or sold totals do not add up to the volume")
         turnover = [(bought[a] + sold[a]) % FIELD_PRIME for a in accounts]
         flags = await self._evaluate("nonzero", (len(accounts),), turnover)
+        self._keep(self._boxes(bought, sold))
         nets_ = [(bought[a] - sold[a]) % FIELD_PRIME for a in accounts]
         values = await self._session.reveal("nets", (*flags, *nets_))
         traded, nets = values[: len(accounts)], [_signed(v) for v in values[len(accounts) :]]
@@ -223,19 +227,22 @@ class Clearing:
             )
         if sum(nets) or any(abs(n) > volume for n in nets):
             raise VerificationError("nets", "they do not sum to zero or exceed the volume")
-        result = RoundResult(
+        return RoundResult(
             crossed=True,
             price=Tick(price),
             volume=Lots(volume),
             nets={a: net for a, net, t in zip(accounts, nets, traded, strict=True) if t},
         )
+
+    def _boxes(self, bought: dict[Address, int], sold: dict[Address, int]) -> dict[Address, bytes]:
+        """This member's shares of every account's totals, each sealed to the account."""
         fill_keys = {o.account: o.statement.fill_key for o in self._sealed.orders}  # the latest order's
         signing_key, digest = self._session.seat.signing_key, self._session.digest
-        boxes = {
-            a: seal_totals(signing_key, self._terms.domain, fill_keys[a], digest, a, (bought[a], sold[a]))
-            for a in result.nets
+        domain = self._terms.domain
+        return {
+            a: seal_totals(signing_key, domain, fill_keys[a], digest, a, (bought[a], sold[a]))
+            for a in self._sealed.accounts
         }
-        return Cleared(result, boxes)
 
 
 def _signed(value: int) -> int:

@@ -1,0 +1,87 @@
+"""Bodies: read up to a bound, whatever the length announced, and only of the content types due."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, TypeAlias
+
+from fastapi import Depends, Request
+
+from api.parameters import hex_schema
+from api.venue import VenueOf
+from commitments.errors import DecodeError
+from darkpool import jsontext
+from darkpool.errors import OrderRefused
+from darkpool.jsonfields import Fields
+
+ORDER_TYPE: Final = "application/vnd.darkpool.order"
+JSON_TYPE: Final = "application/json"
+_MAX_LENGTH_DIGITS: Final = 18
+BODY_CODES: Final = ("content-type", "body-too-large", "body-malformed")
+
+
+async def read_body(request: Request, venue: VenueOf) -> bytes:
+    """The body. Raises OrderRefused of code body-too-large, before reading it if the length is announced."""
+    limit = venue.settings.api.max_body_bytes
+    announced = request.headers.get("content-length", "0")
+    if not announced.isdigit() or len(announced) > _MAX_LENGTH_DIGITS or int(announced) > limit:
+        raise _too_large(limit)
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise _too_large(limit)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _too_large(limit: int) -> OrderRefused:
+    return OrderRefused(
+        f"body: above {limit} bytes", "send one order or wish a request", "body-too-large", {"limit": limit}
+    )
+
+
+Body: TypeAlias = Annotated[bytes, Depends(read_body)]
+
+
+def content_type(request: Request, *allowed: str) -> str:
+    """The body's media type, one of the allowed. Raises OrderRefused of code content-type."""
+    found = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if found not in allowed:
+        raise OrderRefused(
+            f"content type: {found[:64]!r}" if found else "content type: missing",
+            f"send {' or '.join(allowed)}",
+            "content-type",
+        )
+    return found
+
+
+def json_fields(body: bytes, *names: str) -> Fields:
+    """A JSON object of exactly these keys. Raises DecodeError."""
+    return Fields(jsontext.parsed(body, "body"), "body", names)
+
+
+def malformed(error: DecodeError) -> OrderRefused:
+    """The refusal of a body by its field."""
+    return OrderRefused(str(error), "send the fields that the API describes", "body-malformed")
+
+
+def request_body(properties: Mapping[str, Any], *, order: bool = False) -> dict[str, Any]:
+    """What a route documents of its body: a JSON object of these members, or an order in binary."""
+    schema = {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+    content: dict[str, Any] = {JSON_TYPE: {"schema": schema}}
+    if order:
+        content = {ORDER_TYPE: {"schema": {"type": "string", "format": "binary"}}, **content}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+SIGNATURE_SCHEMA: Final = hex_schema(65)
+HASH_SCHEMA: Final = hex_schema(32)
+ADDRESS_SCHEMA: Final = {"type": "string", "pattern": "^0x[0-9a-f]{40}$"}
+NONCE_SCHEMA: Final = {"type": "integer", "minimum": 0, "maximum": (1 << 64) - 1}
+ORDER_SCHEMA: Final = {"type": "string", "contentEncoding": "base64"}

@@ -1,0 +1,69 @@
+"""Server-sent events: round states for all, fills for their account; resumable by id."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, TypeAlias
+
+from fastapi import APIRouter, Depends, Header, Request
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from api.callers import PRIVATE_CODES, SIGNED, OwnerOf
+from api.parameters import Number
+from api.problems import RETRY_SECONDS, refusals
+from api.venue import VenueOf
+from darkpool.errors import Busy
+from darkpool.types import Address
+
+router = APIRouter(tags=["events"])
+
+LastEventId: TypeAlias = Annotated[
+    Number | None, Header(description="id of the last event seen; without it, new events only")
+]
+
+
+async def stream_slot(request: Request, venue: VenueOf) -> AsyncIterator[None]:
+    """One of the streams open at once. Raises Busy."""
+    state, most = request.app.state, venue.settings.api.max_streams
+    if state.streams >= most:
+        raise Busy(f"events: {most} streams are open", RETRY_SECONDS)
+    state.streams += 1
+    try:
+        yield
+    finally:
+        state.streams -= 1
+
+
+async def _events(
+    venue: VenueOf, account: Address | None, after: int | None
+) -> AsyncIterator[ServerSentEvent]:
+    async for row in venue.events.subscribe(account, after):
+        yield ServerSentEvent(id=str(row.id), event=row.kind, data={"at": row.at, **json.loads(row.data)})
+
+
+@router.get(
+    "/events",
+    response_class=EventSourceResponse,
+    responses=refusals("busy", "database-away"),
+    dependencies=[Depends(stream_slot)],
+)
+async def public_events(venue: VenueOf, last_event_id: LastEventId = None) -> AsyncIterator[ServerSentEvent]:
+    """The states of rounds, as they change."""
+    async for event in _events(venue, None, last_event_id):
+        yield event
+
+
+@router.get(
+    "/accounts/{account}/events",
+    response_class=EventSourceResponse,
+    responses=refusals(*PRIVATE_CODES, "not-the-account", "busy"),
+    dependencies=[Depends(stream_slot)],
+    openapi_extra=SIGNED,
+)
+async def own_events(
+    account: OwnerOf, venue: VenueOf, last_event_id: LastEventId = None
+) -> AsyncIterator[ServerSentEvent]:
+    """The states of rounds and the account's own fills: provisional, settled, busted."""
+    async for event in _events(venue, account, last_event_id):
+        yield event

@@ -1,0 +1,38 @@
+"""How routes come by the venue they serve."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+from fastapi import Depends, Request
+
+from darkpool import eip712
+from darkpool.errors import OrderRefused
+from darkpool.jsonfields import hex_text
+
+if TYPE_CHECKING:
+    from darkpool.venue import MarketView, Venue
+
+
+def venue_of(request: Request) -> Venue:
+    """The venue the app was made for."""
+    venue: Venue = request.app.state.venue
+    return venue
+
+
+VenueOf: TypeAlias = Annotated["Venue", Depends(venue_of)]
+
+
+def market_of(venue: Venue, market: bytes) -> MarketView:
+    """Raises OrderRefused of code market-unknown."""
+    found = venue.markets.get(market)
+    if found is None:
+        raise OrderRefused(
+            f"market: {hex_text(market)} is none of this venue", "list the markets", "market-unknown"
+        )
+    return found
+
+
+def domain_of(venue: Venue) -> eip712.Domain:
+    """The EIP-712 domain of the venue's vault, the same in every market."""
+    return next(iter(venue.markets.values())).terms.domain

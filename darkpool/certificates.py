@@ -1,0 +1,72 @@
+"""How members vouch for the end of a sealed round, so that whoever missed it need trust no one party.
+
+    settled    2t+1 signatures of the settlement itself, as the vault checks them
+    no cross   2t+1 signatures of NoCross(sealed)
+    abandoned  n-t signatures of Abandon(sealed): each signer promises never to sign a result of that list. With
+               at most t liars among them n-t honest or silent members at most remain, t of them liars: at most
+               2t signatures can ever meet, and a settlement needs 2t+1.
+
+`sealed` is the digest every member signed for the list. EIP-712, domain of the vault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from commitments.errors import VerificationError
+from darkpool import eip712
+from darkpool.errors import OrderRefused, SettlementRefused
+from darkpool.netting import Signers
+from darkpool.settlement import Settlement, check_signatures, ordered_signatures
+from darkpool.types import Signature
+
+
+def no_cross_digest(domain: eip712.Domain, sealed: bytes) -> bytes:
+    """What a member signs when too little of the list crosses."""
+    return eip712.digest(domain, "NoCross(bytes32 sealed)", (sealed,))
+
+
+def abandon_digest(domain: eip712.Domain, sealed: bytes) -> bytes:
+    """What a member signs that has signed no result of the list and never will."""
+    return eip712.digest(domain, "Abandon(bytes32 sealed)", (sealed,))
+
+
+def check_settled(
+    settlement: Settlement, domain: eip712.Domain, signatures: Iterable[Signature], signers: Signers
+) -> tuple[Signature, ...]:
+    """The signatures in the vault's order. Raises OrderRefused unless a quorum of members signed."""
+    quorum = 2 * signers.threshold + 1
+    try:
+        ordered = ordered_signatures(settlement, domain, signatures)
+        check_signatures(settlement, domain, ordered, set(signers.addresses.values()), quorum)
+    except SettlementRefused as error:
+        raise OrderRefused(f"result: {error.message}", "collect the members' signatures") from None
+    return ordered
+
+
+def check_no_cross(
+    sealed: bytes, domain: eip712.Domain, signatures: Iterable[Signature], signers: Signers
+) -> None:
+    """Raises OrderRefused unless 2t+1 members signed."""
+    _check(no_cross_digest(domain, sealed), signatures, signers, 2 * signers.threshold + 1)
+
+
+def check_abandoned(
+    sealed: bytes, domain: eip712.Domain, signatures: Iterable[Signature], signers: Signers
+) -> None:
+    """Raises OrderRefused unless n-t members signed."""
+    _check(abandon_digest(domain, sealed), signatures, signers, len(signers.addresses) - signers.threshold)
+
+
+def _check(digest: bytes, signatures: Iterable[Signature], signers: Signers, needed: int) -> None:
+    members = set(signers.addresses.values())
+    found = set()
+    for signature in signatures:
+        try:
+            found.add(eip712.recover_digest(digest, signature))
+        except VerificationError as error:
+            raise OrderRefused(f"certificate: {error}", "collect the members' signatures") from None
+    if found - members or len(found) < needed:
+        raise OrderRefused(
+            f"certificate: {len(found & members)}/{needed} members signed", "collect the members' signatures"
+        )

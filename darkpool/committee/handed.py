@@ -1,0 +1,106 @@
+"""Orders handed to a member because the operator would not take them (protocol, section 11).
+
+The member acknowledges only what is durable. From then on the order must show up in the log, or the operator
+must name a reason; a member with one that waits too long signs no sealed list.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from darkpool import eip712
+from darkpool.admission import screened
+from darkpool.committee.seat import Seat
+from darkpool.errors import Busy, OrderRefused
+from darkpool.message import Message
+from darkpool.order import order_hash
+from darkpool.state import VenueState
+from darkpool.store.member_store import MemberStore
+from darkpool.store.records import HandedRow, HandedState
+from darkpool.types import Address, Nonce, Signature
+
+MAX_WAITING: Final = 1_000
+PATIENCE_SECONDS: Final = 60
+_PAGE: Final = 64
+_MAX_REASON: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """A member's promise that an order of that hash will be logged, or refused with a reason."""
+
+    order: bytes
+    time: int
+    signature: Signature
+
+
+def acknowledgement_digest(domain: eip712.Domain, order: bytes, at: int) -> bytes:
+    """What the member signs, EIP-712."""
+    return eip712.digest(domain, "Handed(bytes32 order,uint64 time)", (order, at))
+
+
+class Handed:
+    """The orders handed to this member that are not settled one way or the other."""
+
+    def __init__(self, seat: Seat, state: VenueState, store: MemberStore) -> None:
+        self._seat, self._state, self._store = seat, state, store
+        # By hash, when each came; what waits is little, and must be looked at for every entry.
+        self._waiting = {row.hash: row.received_at for row in store.waiting(MAX_WAITING)}
+
+    @property
+    def count(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
+    def take(self, raw: bytes) -> Acknowledgement:
+        """Screen an order, keep it durably, acknowledge it. Raises OrderRefused, Busy, StoreError."""
+        now = int(time.time())
+        statement = screened(self._state.markets, raw, now)
+        digest = order_hash(raw)
+        terms = self._state.markets[statement.market]
+        book = self._state.books[statement.market]
+        self._state.ledger.check_may_trade(Address(statement.account))
+        row = self._store.handed(digest)
+        if row is None:
+            if book.find(Address(statement.account), Nonce(statement.nonce)) is None:
+                self._state.ledger.check_nonce(Address(statement.account), Nonce(statement.nonce))
+            if len(self._waiting) >= MAX_WAITING:
+                raise Busy(f"member: {MAX_WAITING} handed orders wait already", 5)
+            row = HandedRow(digest, raw, now)
+            self._store.hand(row)
+            self._waiting[digest] = now
+        elif row.state is HandedState.REFUSED:
+            raise OrderRefused(f"order: the operator refused it: {row.reason}", "", "refused")
+        signed = acknowledgement_digest(terms.domain, digest, row.received_at)
+        return Acknowledgement(digest, row.received_at, eip712.sign_digest(signed, self._seat.signing_key))
+
+    async def waiting(self, _request: Message) -> Message:
+        """Some that wait, oldest first, for the operator to log or refuse."""
+        return Message("handed", {}, [row.raw for row in self._store.waiting(_PAGE)])
+
+    async def refused(self, request: Message) -> Message:
+        """The operator names why an order is not logged; its trader can read it here."""
+        digest, reason = request.octets("order", 32), request.text("reason", _MAX_REASON)
+        if digest in self._waiting:
+            self._store.mark(digest, HandedState.REFUSED, reason or "no reason given")
+            del self._waiting[digest]
+        return Message("ok")
+
+    def logged(self, hashes: Iterable[bytes]) -> None:
+        """Entries were appended with these orders."""
+        for digest in hashes:
+            if digest in self._waiting:
+                self._store.mark(digest, HandedState.LOGGED, "")
+                del self._waiting[digest]
+
+    def check_patience(self) -> None:
+        """Raises OrderRefused if the operator has left an order waiting for too long."""
+        late = [d for d, at in self._waiting.items() if time.time() - at > PATIENCE_SECONDS]
+        if late:
+            raise OrderRefused(
+                f"seal: {len(late)} handed orders wait for more than {PATIENCE_SECONDS} s, first {late[0].hex()}",
+                "log them, or name a reason for each",
+            )

@@ -1,0 +1,335 @@
+"""From what entries did to the rows that are read: orders, rounds, settlements, fills, receipts, events.
+
+The log is the truth; these rows can be made from it again. Each entry is taken in once, in order.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from darkpool.book import End, Ended, cancel_all_digest, cancel_digest
+from darkpool.committee.coordinator import Certificate
+from darkpool.engine import Committed
+from darkpool.listing import ListedOrder
+from darkpool.market import Round, RoundState
+from darkpool.message import Message
+from darkpool.receipt import Kind, Receipt
+from darkpool.settlement import digest as settlement_digest
+from darkpool.snapshot import pending_message
+from darkpool.state import Pending, VenueState
+from darkpool.store.database import StoreError
+from darkpool.store.records import (
+    BoxRow,
+    EventRow,
+    FillRow,
+    FillState,
+    OrderRow,
+    OrderState,
+    ReceiptRow,
+    RoundRow,
+    SealedRow,
+    SettlementRow,
+    SettlementState,
+)
+from darkpool.store.venue_store import Changes, VenueStore
+from darkpool.types import Address, Nonce, PrivateKey
+
+MAX_BACKLOG: Final = 10_000  # entries; beyond it, restart the venue when the database is back
+
+log = logging.getLogger("darkpool.projection")
+
+_KINDS: Final = {
+    "order": Kind.ORDER,
+    "replace": Kind.REPLACE,
+    "cancel": Kind.CANCEL,
+    "cancel_all": Kind.CANCEL_ALL,
+}
+
+
+@dataclass(slots=True)
+class _Rows:
+    """Rows not written yet, by key: a later state of one replaces the earlier."""
+
+    orders: dict[bytes, OrderRow] = field(default_factory=dict)
+    rounds: dict[tuple[bytes, int], RoundRow] = field(default_factory=dict)
+    settlements: dict[bytes, SettlementRow] = field(default_factory=dict)
+    fills: dict[tuple[bytes, int, bytes], FillRow] = field(default_factory=dict)
+    sealed: list[SealedRow] = field(default_factory=list)
+    boxes: list[BoxRow] = field(default_factory=list)
+    receipts: list[ReceiptRow] = field(default_factory=list)
+    events: list[EventRow] = field(default_factory=list)
+
+    def changes(self) -> Changes:
+        return Changes(
+            orders=list(self.orders.values()),
+            rounds=list(self.rounds.values()),
+            sealed=self.sealed,
+            settlements=list(self.settlements.values()),
+            fills=list(self.fills.values()),
+            boxes=self.boxes,
+            events=self.events,
+            receipts=self.receipts,
+        )
+
+
+class Projector:
+    """Writes the read model of one store. Call it in the store's thread only.
+
+    `publish` is told of events once they are written. If the database is away, rows wait here and `behind` says so.
+    """
+
+    def __init__(
+        self,
+        store: VenueStore,
+        state: VenueState,
+        operator_key: PrivateKey,
+        publish: Callable[[Sequence[EventRow]], None],
+        price_text: Callable[[bytes, int], str],
+    ) -> None:
+        self._store, self._state, self._key = store, state, operator_key
+        self._publish, self._price_text = publish, price_text
+        self._rows = _Rows()
+        self._up_to = store.projected()
+        self.behind = ""
+
+    def __call__(self, committed: Sequence[Committed], certificate: Certificate | None) -> None:
+        """Take in entries that are in the log."""
+        for one in committed:
+            if one.sequence >= self._up_to:
+                self._take(one, certificate)
+                self._up_to = one.sequence + 1
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what waits. Raises nothing: the log has it all."""
+        if self._store_projected() >= self._up_to:
+            return
+        try:
+            events = self._store.project(self._up_to, self._rows.changes())
+        except StoreError as error:
+            self.behind = error.message
+            log.exception("the read model is behind")
+            return
+        self.behind, self._rows = "", _Rows()
+        self._publish(events)
+
+    def _store_projected(self) -> int:
+        try:
+            return self._store.projected()
+        except StoreError:
+            return -1
+
+    # --- rows as they are, written or not -------------------------------------------------------------
+
+    def _round(self, market: bytes, number: int) -> RoundRow:
+        row = self._rows.rounds.get((market, number)) or self._store.round(market, number)
+        if row is None:
+            raise StoreError(f"read model: round {number} is missing", "make it again from the log")
+        return row
+
+    def _order(self, order: ListedOrder) -> OrderRow:
+        row = self._rows.orders.get(order.hash) or self._store.order(order.hash)
+        return row or _order_row(order, 0)
+
+    # --- one entry ----------------------------------------------------------------------------------
+
+    def _take(self, one: Committed, certificate: Certificate | None) -> None:
+        entry, effects, at = one.entry, one.effects, one.entry.integer("time")
+        for order in effects.accepted:
+            self._rows.orders[order.hash] = _order_row(order, at)
+            self._tell(at, order.account, "order", {"order": order.hash.hex(), "state": "standing"})
+        if entry.op in _KINDS:
+            receipt = receipt_of(self._state, one, self._key)
+            self._rows.receipts.append(
+                ReceiptRow(receipt.subject, one.sequence, json.dumps(receipt.as_json()))
+            )
+        by = effects.accepted[0].hash if effects.accepted and entry.op == "replace" else None
+        for ended in effects.ended:
+            self._end(one, ended, by)
+        for market_round in effects.rounds:
+            self._advance(one, market_round)
+        if effects.pending is not None:
+            self._cleared(one, effects.pending)
+        if effects.result is not None and effects.result.crossed and certificate is not None:
+            market, number = entry.octets("market", 32), entry.integer("round")
+            self._rows.boxes += [
+                BoxRow(market, number, account, member, box)
+                for account, boxes in certificate.boxes.items()
+                for member, box in boxes.items()
+            ]
+        for pending in effects.settled:
+            self._settled(at, pending, SettlementState.SETTLED)
+        for pending in effects.void:
+            self._settled(at, pending, SettlementState.VOID)
+        for account in effects.halted:
+            self._tell(at, account, "account", {"state": "halted"})
+        for account in effects.resumed:
+            self._tell(at, account, "account", {"state": "resumed"})
+
+    def _end(self, one: Committed, ended: Ended, by: bytes | None) -> None:
+        order = ended.order
+        book = self._state.books[order.statement.market]
+        number = None if book.round is None else int(book.round.id)
+        self._rows.orders[order.hash] = replace(
+            self._order(order),
+            state=OrderState(ended.end),
+            reason=ended.reason,
+            ended_round=number,
+            ended_sequence=one.sequence,
+            replaced_by=by if ended.end is End.REPLACED else None,
+        )
+        data = {"order": order.hash.hex(), "state": ended.end, "reason": ended.reason, "round": number}
+        self._tell(one.entry.integer("time"), order.account, "order", data)
+
+    def _advance(self, one: Committed, market_round: Round) -> None:
+        entry, at = one.entry, one.entry.integer("time")
+        market, number = market_round.market.id, market_round.id
+        state = self._state
+        if market_round.state is RoundState.OPEN:
+            row = RoundRow(
+                market,
+                number,
+                RoundState.OPEN,
+                market_round.reference,
+                self._price_text(market, market_round.reference),
+                entry.text("source", 200),
+                at,
+                one.sequence,
+                state.books[market].terms.hash,
+            )
+        else:
+            row = replace(self._round(market, number), state=market_round.state, reason=one.effects.reason)
+        sealed = state.books[market].sealed
+        if market_round.state is RoundState.SEALED and sealed is not None:
+            row = replace(
+                row,
+                sealed_at=sealed.sealed_at,
+                orders=len(sealed.orders),
+                accounts=len(sealed.accounts),
+                root=sealed.root,
+                digest=sealed.digest(state.books[market].terms.domain),
+                seal_sequence=one.sequence,
+            )
+            self._rows.sealed += [
+                SealedRow(market, number, position, order.sequence, order.hash)
+                for position, order in enumerate(sealed.orders)
+            ]
+        result, pending = one.effects.result, one.effects.pending
+        if result is not None:
+            row = replace(row, result_sequence=one.sequence)
+            if result.crossed and pending is not None:
+                row = replace(
+                    row,
+                    state=RoundState.SIGNED,
+                    price=result.price,
+                    volume=result.volume,
+                    settlement=pending.settlement.id,
+                )
+        self._rows.rounds[market, number] = row
+        self._tell_round(at, row)
+
+    def _cleared(self, one: Committed, pending: Pending) -> None:
+        entry, at = one.entry, one.entry.integer("time")
+        market, number, s = pending.market, int(pending.round), pending.settlement
+        digest = settlement_digest(s, self._state.books[market].terms.domain)
+        self._rows.settlements[digest] = SettlementRow(
+            digest,
+            s.id,
+            market,
+            number,
+            one.sequence,
+            pending_message(pending).encode(),
+            created_at=at,
+            sealed_at=s.sealed_at,
+            signatures=b"".join(entry.blobs),
+        )
+        if one.effects.result is not None:
+            for account, net in one.effects.result.nets.items():
+                self._rows.fills[market, number, account] = FillRow(
+                    market, number, account, one.sequence, net
+                )
+                self._tell_fill(at, account, market, number, FillState.PROVISIONAL)
+
+    def _settled(self, at: int, pending: Pending, state: SettlementState) -> None:
+        market, number = pending.market, int(pending.round)
+        digest = settlement_digest(pending.settlement, self._state.books[market].terms.domain)
+        settlement = self._rows.settlements.get(digest) or self._store.settlement(digest)
+        if settlement is not None:
+            self._rows.settlements[digest] = replace(settlement, state=state)
+        final = state is SettlementState.SETTLED
+        row = replace(self._round(market, number), state=RoundState.SETTLED if final else RoundState.VOID)
+        self._rows.rounds[market, number] = row
+        self._tell_round(at, row)
+        written = {(f.market, f.round, f.account): f for f in self._store.round_fills(market, number)}
+        waiting = {k: f for k, f in self._rows.fills.items() if k[:2] == (market, number)}
+        for key, fill in (written | waiting).items():
+            new = FillState.SETTLED if final else FillState.BUSTED
+            self._rows.fills[key] = replace(fill, state=new)
+            self._tell_fill(at, fill.account, market, number, new)
+
+    # --- events -------------------------------------------------------------------------------------
+
+    def _tell(self, at: int, account: bytes | None, kind: str, data: Mapping[str, object]) -> None:
+        self._rows.events.append(EventRow(at, account, kind, json.dumps(data, sort_keys=True)))
+
+    def _tell_round(self, at: int, row: RoundRow) -> None:
+        data: dict[str, object] = {"market": row.market.hex(), "round": row.number, "state": row.state}
+        data["reference"] = row.reference_price
+        if row.price is not None:
+            data |= {"price": self._price_text(row.market, row.price), "volume": row.volume}
+        if row.reason:
+            data["reason"] = row.reason
+        self._tell(at, None, "round", data)
+
+    def _tell_fill(self, at: int, account: bytes, market: bytes, number: int, state: FillState) -> None:
+        self._tell(at, account, "fill", {"market": market.hex(), "round": number, "state": state})
+
+
+def _order_row(order: ListedOrder, at: int) -> OrderRow:
+    s = order.statement
+    return OrderRow(
+        order.hash,
+        order.sequence,
+        s.market,
+        order.account,
+        order.nonce,
+        s.first_round,
+        s.time_in_force,
+        s.valid_until,
+        at,
+    )
+
+
+def receipt_of(state: VenueState, one: Committed, key: PrivateKey) -> Receipt:
+    """The operator's receipt for an order, replacement or cancellation that is in the log."""
+    entry = one.entry
+    if one.effects.accepted:
+        order = one.effects.accepted[0]
+        book, subject, account = state.books[order.statement.market], order.hash, order.account
+    else:
+        book, account = state.book(entry), Address(entry.octets("account", 20))
+        subject = _wish_digest(state, entry)
+    receipt = Receipt(
+        kind=_KINDS[entry.op],
+        subject=subject,
+        market=book.terms.market.id,
+        account=account,
+        sequence=one.sequence,
+        size=one.sequence + 1,
+        root=one.root,
+        round=0 if book.round is None else book.round.id,
+        time=entry.integer("time"),
+        policy=book.terms.policy_hash,
+    )
+    return receipt.signed(book.terms.domain, key)
+
+
+def _wish_digest(state: VenueState, entry: Message) -> bytes:
+    terms, account = state.book(entry).terms, Address(entry.octets("account", 20))
+    if entry.op == "cancel":
+        return cancel_digest(terms, account, Nonce(entry.integer("nonce")))
+    return cancel_all_digest(terms, account, Nonce(entry.integer("below")))

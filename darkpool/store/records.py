@@ -1,0 +1,225 @@
+"""Rows as the rest of the program sees them: plain, frozen, one per table of tables.py.
+
+Times are unix seconds, hashes and digests 32 bytes, accounts 20, prices levels of the grid, volumes and nets
+lots. A `sequence` is the number of a log entry, from 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from darkpool.market import RoundState
+
+
+class OrderState(StrEnum):
+    """What became of an order; only `standing` changes again."""
+
+    STANDING = "standing"
+    CONSUMED = "consumed"
+    CANCELLED = "cancelled"
+    REPLACED = "replaced"
+    EXPIRED = "expired"
+    RELEASED = "released"
+
+
+class SettlementState(StrEnum):
+    """Where a settlement is on its way to the chain; the last two are final."""
+
+    PENDING = "pending"
+    SUBMITTED = "submitted"
+    SETTLED = "settled"
+    VOID = "void"
+
+
+class FillState(StrEnum):
+    """Whether an account's net of a round counts: provisional until its settlement is final."""
+
+    PROVISIONAL = "provisional"
+    SETTLED = "settled"
+    BUSTED = "busted"
+
+
+class AttemptState(StrEnum):
+    """How far a member went with a sealed list, in order; nothing follows the last two."""
+
+    SEALED = "sealed"
+    ATTEMPTED = "attempted"
+    BOXED = "boxed"
+    SIGNED = "signed"
+    ABANDONED = "abandoned"
+
+
+class HandedState(StrEnum):
+    """What became of an order handed to a member instead of the operator."""
+
+    WAITING = "waiting"
+    LOGGED = "logged"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRow:
+    """An accepted order: what it said in public, and what became of it. Its bytes are log entry `sequence`.
+
+    valid_until: 0 for none; ended_round, ended_sequence: the round and the entry that ended it;
+    replaced_by: hash of its successor.
+    """
+
+    hash: bytes
+    sequence: int
+    market: bytes
+    account: bytes
+    nonce: int
+    first_round: int
+    time_in_force: int
+    valid_until: int
+    accepted_at: int
+    state: OrderState = OrderState.STANDING
+    reason: str = ""
+    ended_round: int | None = None
+    ended_sequence: int | None = None
+    replaced_by: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRow:
+    """One auction of one market; what is not known yet is None.
+
+    reference_price: decimal text of the reference level; root: of the sealed list; digest: what members
+    signed of it; settlement: its id.
+    """
+
+    market: bytes
+    number: int
+    state: RoundState
+    reference: int
+    reference_price: str
+    source: str
+    opened_at: int
+    open_sequence: int
+    terms_hash: bytes
+    sealed_at: int | None = None
+    orders: int | None = None
+    accounts: int | None = None
+    root: bytes | None = None
+    digest: bytes | None = None
+    price: int | None = None
+    volume: int | None = None
+    settlement: int | None = None
+    seal_sequence: int | None = None
+    result_sequence: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SealedRow:
+    """One place of a round's sealed list, from 0; `sequence` is the order's log entry."""
+
+    market: bytes
+    round: int
+    position: int
+    sequence: int
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementRow:
+    """A settlement by its digest, for an id is used again after a void.
+
+    sequence: of the result entry; payload: canonical bytes; signatures: the members', concatenated;
+    gas: units used.
+    """
+
+    digest: bytes
+    id: int
+    market: bytes
+    round: int
+    sequence: int
+    payload: bytes = field(repr=False)
+    created_at: int
+    sealed_at: int
+    state: SettlementState = SettlementState.PENDING
+    signatures: bytes = field(default=b"", repr=False)
+    tx_hash: bytes | None = None
+    block: int | None = None
+    gas: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FillRow:
+    """An account's net of a round in signed lots, as the settlement states it; `sequence` as its result's."""
+
+    market: bytes
+    round: int
+    account: bytes
+    sequence: int
+    net: int
+    state: FillState = FillState.PROVISIONAL
+
+
+@dataclass(frozen=True, slots=True)
+class BoxRow:
+    """One member's shares of an account's totals, sealed to the account."""
+
+    market: bytes
+    round: int
+    account: bytes
+    member: int
+    box: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One event of the stream, public unless it names an account; `data` is JSON.
+
+    The database gives the id, ascending; 0 until then.
+    """
+
+    at: int
+    account: bytes | None
+    kind: str
+    data: str
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRow:
+    """A registered account and the signature it registered with."""
+
+    account: bytes
+    registered_at: int
+    signature: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptRow:
+    """The operator's signed answer to an order or a cancel, by what it is about; `payload` is JSON."""
+
+    subject: bytes
+    sequence: int
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """What a member did with the list it sealed under `digest`; `payload` is opaque to the store."""
+
+    digest: bytes
+    market: bytes
+    round: int
+    state: AttemptState
+    root: bytes
+    payload: bytes = field(default=b"", repr=False)
+    signature: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class HandedRow:
+    """An order handed to a member: the operator must log it or say why not."""
+
+    hash: bytes
+    raw: bytes = field(repr=False)
+    received_at: int
+    state: HandedState = HandedState.WAITING
+    reason: str = ""

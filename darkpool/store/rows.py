@@ -1,0 +1,106 @@
+"""Records in and out of their tables, the same on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Select, select
+from sqlalchemy import Table as CoreTable
+from sqlalchemy.dialects import postgresql, sqlite
+
+from darkpool.store import records, tables
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+MAX_PAGE: Final = 1000
+"""Rows of one answer."""
+
+_Record = TypeVar("_Record", bound="DataclassInstance")
+
+
+@dataclass(frozen=True, slots=True)
+class Rows(Generic[_Record]):
+    """A table as records of one class; the record's fields are columns of the table.
+
+    key: the columns that identify a record.
+    """
+
+    record: type[_Record]
+    table: CoreTable
+    key: tuple[str, ...]
+
+    @staticmethod
+    def of(record: type[_Record], table: type[tables.Table], *key: str) -> Rows[_Record]:
+        """Records of a table; `key` where it is not the primary key."""
+        found = tables.core(table)
+        return Rows(record, found, key or tuple(found.primary_key.columns.keys()))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The record's fields."""
+        return tuple(f.name for f in fields(self.record))
+
+    def select(self, *where: ColumnElement[bool]) -> Select[Any]:
+        """A query for records, to be ordered and limited."""
+        return select(*(self.table.c[name] for name in self.names)).where(*where)
+
+    def read(self, connection: Connection, query: Select[Any]) -> list[_Record]:
+        """The records of a query that `select` began."""
+        return [self.record(*row) for row in connection.execute(query)]
+
+    def first(self, connection: Connection, query: Select[Any]) -> _Record | None:
+        """The first of them, or None."""
+        row = connection.execute(query.limit(1)).first()
+        return None if row is None else self.record(*row)
+
+    def values(self, record: _Record) -> dict[str, Any]:
+        """The record as a row."""
+        return {name: getattr(record, name) for name in self.names}
+
+    def upsert(self, connection: Connection, records: Iterable[_Record]) -> None:
+        """Adds each, or replaces the one of the same key."""
+        rows = [self.values(record) for record in records]
+        if rows:
+            statement = conflict_insert(connection, self.table)
+            changed = {name: statement.excluded[name] for name in self.names if name not in self.key}
+            connection.execute(statement.on_conflict_do_update(index_elements=self.key, set_=changed), rows)
+
+    def add(self, connection: Connection, records: Iterable[_Record]) -> None:
+        """Adds each, unless there is one of the same key."""
+        rows = [self.values(record) for record in records]
+        if rows:
+            statement = conflict_insert(connection, self.table)
+            connection.execute(statement.on_conflict_do_nothing(index_elements=self.key), rows)
+
+
+ORDERS: Final = Rows.of(records.OrderRow, tables.Order)
+ROUNDS: Final = Rows.of(records.RoundRow, tables.Round)
+SEALED: Final = Rows.of(records.SealedRow, tables.Sealed)
+SETTLEMENTS: Final = Rows.of(records.SettlementRow, tables.Settlement)
+FILLS: Final = Rows.of(records.FillRow, tables.Fill)
+BOXES: Final = Rows.of(records.BoxRow, tables.Box)
+EVENTS: Final = Rows.of(records.EventRow, tables.Event)
+ACCOUNTS: Final = Rows.of(records.AccountRow, tables.Account)
+RECEIPTS: Final = Rows.of(records.ReceiptRow, tables.Receipt)
+ATTEMPTS: Final = Rows.of(records.AttemptRow, tables.Attempt, "digest")
+HANDED: Final = Rows.of(records.HandedRow, tables.Handed, "hash")
+
+
+def conflict_insert(connection: Connection, table: CoreTable) -> Any:  # noqa: ANN401  # either dialect's Insert
+    """An insert that can say what to do about a row that is there."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    return dialect.insert(table)
+
+
+def clamped(number: int) -> int:
+    """A number to compare with, brought into the range of a column; no row lies beyond it."""
+    return max(-1, min(number, (1 << 63) - 1))
+
+
+def check_limit(limit: int, most: int = MAX_PAGE) -> None:
+    """Raises ValueError unless 1 <= limit <= most: a caller that got fewer would take it for the end."""
+    if not 1 <= limit <= most:
+        raise ValueError(f"limit is {limit}, must be 1 to {most}")

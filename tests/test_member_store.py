@@ -1,0 +1,157 @@
+"""A member's records: forward only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise, product
+from pathlib import Path
+
+import pytest
+
+from darkpool.store.database import Database, StoreError
+from darkpool.store.member_store import MemberStore
+from darkpool.store.records import AttemptRow, AttemptState, HandedState
+from darkpool.store.rows import MAX_PAGE
+from tests.databases import KINDS, fresh_url
+from tests.store_rows import MARKET, OTHER_MARKET, attempt, digest, handed
+
+STATES = list(AttemptState)
+BACK = [(old, new) for old, new in product(STATES, STATES) if STATES.index(new) < STATES.index(old)]
+
+
+@pytest.fixture(params=KINDS)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    with fresh_url(request.param, tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[MemberStore]:
+    database = Database.open(url)
+    yield MemberStore(database)
+    database.close()
+
+
+def test_a_list_from_sealed_to_signed(url: str, store: MemberStore) -> None:
+    for state in STATES[:4]:
+        store.record(attempt(1, state, state.encode()))
+    signed = replace(attempt(1, AttemptState.SIGNED, b"signed"), signature=None)
+    store.record(signed)
+    store.database.close()
+    again = MemberStore(Database.open(url))
+    assert again.attempt(signed.digest) == again.latest(MARKET) == signed
+    again.database.close()
+
+
+@pytest.mark.parametrize("old, new", [*pairwise(STATES[:4]), (STATES[0], STATES[3]), (STATES[2], STATES[4])])
+def test_a_step_forward(store: MemberStore, old: AttemptState, new: AttemptState) -> None:
+    later = replace(attempt(1, new, b"later"), signature=b"s" * 65)
+    store.record(attempt(1, old))
+    store.record(later)
+    assert store.attempt(later.digest) == later
+
+
+@pytest.mark.parametrize("old, new", [*BACK, (AttemptState.SIGNED, AttemptState.ABANDONED)])
+def test_no_step_back(store: MemberStore, old: AttemptState, new: AttemptState) -> None:
+    row = attempt(1, old, b"kept")
+    store.record(row)
+    with pytest.raises(StoreError, match=f"no step from {old} to {new}") as refused:
+        store.record(attempt(1, new, b"kept"))
+    assert refused.value.hint
+    assert store.attempt(row.digest) == row
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("change", [{"payload": b"other"}, {"signature": b"other"}])
+def test_the_same_state_twice_only_with_the_same_content(
+    store: MemberStore, state: AttemptState, change: dict[str, bytes]
+) -> None:
+    row = attempt(1, state, b"kept")
+    store.record(row)
+    store.record(row)
+    other: AttemptRow = replace(row, **change)  # type: ignore[arg-type]
+    with pytest.raises(StoreError, match=f"no step from {state} to {state}"):
+        store.record(other)
+    assert store.attempt(row.digest) == row
+
+
+@pytest.mark.parametrize("change", [{"root": b"r" * 32}, {"market": OTHER_MARKET}, {"round": 2}])
+def test_a_digest_means_one_list(store: MemberStore, change: dict[str, bytes]) -> None:
+    store.record(attempt(1))
+    other: AttemptRow = replace(attempt(1, AttemptState.ATTEMPTED), **change)  # type: ignore[arg-type]
+    with pytest.raises(StoreError, match="it is round 1"):
+        store.record(other)
+    assert store.attempt(attempt(1).digest) == attempt(1)
+
+
+def test_the_latest_list_is_the_one_recorded_last(store: MemberStore) -> None:
+    assert store.latest(MARKET) is None
+    assert store.attempt(digest("x")) is None
+    for number in (1, 3, 2):
+        store.record(attempt(number))
+    store.record(replace(attempt(9), market=OTHER_MARKET))
+    store.record(attempt(1, AttemptState.ABANDONED))
+    assert store.latest(MARKET) == attempt(2)
+
+
+class TestHanded:
+    def test_they_wait_in_order_of_arrival(self, url: str, store: MemberStore) -> None:
+        rows = [handed(n) for n in (3, 1, 2)]
+        for row in rows:
+            store.hand(row)
+        store.hand(replace(rows[0], received_at=9, raw=b"not this"))
+        store.database.close()
+        again = MemberStore(Database.open(url))
+        assert again.waiting() == rows
+        assert again.waiting(2) == rows[:2]
+        assert again.handed(rows[0].hash) == rows[0]
+        assert again.handed(digest("x")) is None
+        again.database.close()
+
+    def test_what_is_logged_or_refused_waits_no_more(self, store: MemberStore) -> None:
+        first, second, third = (handed(n) for n in (1, 2, 3))
+        for row in (first, second, third):
+            store.hand(row)
+        store.mark(first.hash, HandedState.LOGGED)
+        store.mark(second.hash, HandedState.REFUSED, "nonce: 3 is used")
+        assert store.waiting() == [third]
+        assert store.handed(second.hash) == replace(
+            second, state=HandedState.REFUSED, reason="nonce: 3 is used"
+        )
+
+    def test_one_refused_before_waits_again(self, store: MemberStore) -> None:
+        store.hand(handed(1))
+        store.mark(handed(1).hash, HandedState.REFUSED, "collateral decreased")
+        store.hand(replace(handed(1), received_at=1_800_000_000))
+        assert store.waiting() == [replace(handed(1), received_at=1_800_000_000)]
+
+    def test_one_logged_never_waits_again(self, store: MemberStore) -> None:
+        store.hand(handed(1))
+        store.mark(handed(1).hash, HandedState.LOGGED)
+        store.mark(handed(1).hash, HandedState.LOGGED)
+        store.hand(handed(1))
+        assert store.waiting() == []
+
+    def test_one_refused_may_be_found_in_the_log(self, store: MemberStore) -> None:
+        store.hand(handed(1))
+        store.mark(handed(1).hash, HandedState.REFUSED, "late")
+        store.mark(handed(1).hash, HandedState.LOGGED)
+        assert store.handed(handed(1).hash) == replace(handed(1), state=HandedState.LOGGED)
+
+    @pytest.mark.parametrize("state", [HandedState.WAITING, HandedState.REFUSED])
+    def test_what_is_logged_stays_so(self, store: MemberStore, state: HandedState) -> None:
+        store.hand(handed(1))
+        store.mark(handed(1).hash, HandedState.LOGGED)
+        with pytest.raises(StoreError, match=f"it is logged, not {state}"):
+            store.mark(handed(1).hash, state)
+
+    @pytest.mark.parametrize("state", list(HandedState))
+    def test_an_unknown_one(self, store: MemberStore, state: HandedState) -> None:
+        with pytest.raises(StoreError, match="there is none of hash"):
+            store.mark(digest("x"), state)
+
+    @pytest.mark.parametrize("limit", [-1, 0, MAX_PAGE + 1])
+    def test_limits(self, store: MemberStore, limit: int) -> None:
+        with pytest.raises(ValueError, match=f"limit is {limit}"):
+            store.waiting(limit)

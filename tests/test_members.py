@@ -1,0 +1,136 @@
+"""A committee of real member processes: killed one by one, they come back and find each other."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from commitments.params import INSECURE_TEST
+from commitments.threshold import safe_prime
+from darkpool.committee.member_link import MemberLink
+from darkpool.committee.members import MAX_SOCKET_PATH, MODULE, Members
+from darkpool.committee.seat import seats_from_primes
+from darkpool.committee.transport import socket_path
+from darkpool.errors import ConfigError
+from darkpool.message import Message
+
+ROOT = Path(__file__).parent.parent
+LIMIT = 60.0
+
+
+def run(coroutine: Coroutine[Any, Any, None]) -> None:
+    """A test's body within a time limit."""
+    asyncio.run(asyncio.wait_for(coroutine, LIMIT))
+
+
+@pytest.fixture
+def homes(tmp_path: Path) -> list[Path]:
+    primes = [safe_prime(INSECURE_TEST.modulus_bits // 2) for _ in range(2)]
+    folders = []
+    for seat in seats_from_primes(primes[0], primes[1], 3, 1):
+        folders.append(tmp_path / f"member-{seat.index}")
+        folders[-1].mkdir(mode=0o700)
+        seat.save(folders[-1] / "seat.json")
+    return folders
+
+
+@pytest.fixture
+def sockets() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="dp-") as folder:
+        yield Path(folder)
+
+
+def test_members_killed_one_by_one_come_back_and_find_each_other(homes: list[Path], sockets: Path) -> None:
+    async def body() -> None:
+        links = [MemberLink(sockets, index, patience=LIMIT) for index in (1, 2, 3)]
+
+        async def start(generation: int) -> None:
+            """New evaluators, which need all links among the members."""
+            request = Message("start", {"generation": generation})
+            replies = await asyncio.gather(*(link.ask(request, LIMIT) for link in links))
+            assert [reply.op for reply in replies] == ["started"] * 3
+
+        async with Members(homes, sockets) as members:
+            await start(1)
+            for generation, name in enumerate(("member-2", "member-1", "member-3"), 2):
+                link = links[int(name[-1]) - 1]
+                before, pid = await link.here(), members.pids[name]
+                os.kill(pid, signal.SIGKILL)
+                while await link.here() == before:  # noqa: ASYNC110 - the loss is not announced
+                    await asyncio.sleep(0.005)
+                assert members.pids[name] != pid
+                await start(generation)
+            assert not members.given_up
+        for link in links:
+            await link.close()
+        assert not any(members.pids)
+
+    run(body())
+
+
+def test_a_member_with_a_bad_seat_is_not_started_again(homes: list[Path], sockets: Path) -> None:
+    async def body() -> None:
+        (homes[1] / "seat.json").write_text("{}")
+        async with Members(homes, sockets) as members:
+            with pytest.raises(ConfigError, match="member-2 ended with exit code 2"):
+                await members.wait()
+            link = MemberLink(sockets, 1, patience=LIMIT)
+            assert (await link.ask(Message("status"), LIMIT)).op == "status"
+            await link.close()
+        assert "error: " in (homes[1] / "member.log").read_text()
+
+    run(body())
+
+
+def test_other_programs_can_take_a_members_place(homes: list[Path], sockets: Path) -> None:
+    async def body() -> None:
+        modules = [MODULE, "tests.no_such_program", MODULE]
+        async with Members(homes, sockets, modules, restart=False) as members:
+            with pytest.raises(ConfigError, match="member-2 ended with exit code 1"):
+                await members.wait()
+        with pytest.raises(ValueError, match="shorter"):
+            Members(homes, sockets, modules[:2])
+
+    run(body())
+
+
+def test_a_folder_for_sockets_is_private_and_its_path_short(homes: list[Path], tmp_path: Path) -> None:
+    fits = MAX_SOCKET_PATH - len(str(socket_path(tmp_path, 3))) - 1
+    for length in (fits, fits + 1):
+        (tmp_path / ("x" * length)).mkdir(mode=0o700)
+    Members(homes, tmp_path / ("x" * fits))
+    with pytest.raises(ConfigError, match="longer than 107 bytes"):
+        Members(homes, tmp_path / ("x" * (fits + 1)))
+    for mode in (0o710, 0o701, 0o755):
+        (tmp_path / ("x" * fits)).chmod(mode)
+        with pytest.raises(ConfigError, match="others may enter"):
+            Members(homes, tmp_path / ("x" * fits))
+
+
+@pytest.mark.parametrize("how", ["stdin", "sigterm"])
+def test_a_member_ends_with_its_parent(homes: list[Path], sockets: Path, how: str) -> None:
+    async def listening() -> None:
+        link = MemberLink(sockets, 1, patience=LIMIT)
+        await link.here()
+        await link.close()
+
+    with subprocess.Popen(
+        [sys.executable, "-m", MODULE, str(homes[0]), str(sockets)], cwd=ROOT, stdin=subprocess.PIPE
+    ) as process:
+        run(listening())
+        if how == "stdin":
+            assert process.stdin is not None
+            process.stdin.close()
+        else:
+            process.terminate()
+        assert process.wait(LIMIT) == 0
+    assert "Traceback" not in (homes[0] / "member.log").read_text()
