@@ -5,23 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from api.body import malformed
 from api.callers import Limits, limit_client
 from api.head import Head
 from api.metrics import Measured, Metrics
 from api.problems import KINDS, SCHEMA, internal, problem, problem_of
 from api.routes import accounts, events, log, markets, operations, operator, orders, rounds, settlements
-from commitments.errors import DecodeError
 from darkpool.errors import DarkpoolError
-
-if TYPE_CHECKING:
-    from darkpool.venue import Venue
+from darkpool.venue import Venue
 
 Lifespan: TypeAlias = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -64,7 +60,6 @@ def create_app(venue: Venue, lifespan: Lifespan | None = None) -> FastAPI:
     app.add_middleware(Measured, metrics=app.state.metrics)
     app.add_middleware(Head)
     app.add_exception_handler(DarkpoolError, _refused)
-    app.add_exception_handler(DecodeError, _undecoded)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _failed)
@@ -91,10 +86,6 @@ def _described(schema: dict[str, Any]) -> dict[str, Any]:
 
 async def _refused(_: Request, error: Exception) -> Response:
     return problem_of(error) if isinstance(error, DarkpoolError) else internal(error)
-
-
-async def _undecoded(_: Request, error: Exception) -> Response:
-    return problem_of(malformed(error)) if isinstance(error, DecodeError) else internal(error)
 
 
 async def _invalid(_: Request, error: Exception) -> Response:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any, Final, TypeAlias
 
 from fastapi import Depends, Request
@@ -61,9 +62,13 @@ def json_fields(body: bytes, *names: str) -> Fields:
     return Fields(jsontext.parsed(body, "body"), "body", names)
 
 
-def malformed(error: DecodeError) -> OrderRefused:
-    """The refusal of a body by its field."""
-    return OrderRefused(str(error), "send the fields that the API describes", "body-malformed")
+@contextmanager
+def parsing() -> Iterator[None]:
+    """Turns the DecodeError of a body's field into its refusal, of code body-malformed."""
+    try:
+        yield
+    except DecodeError as error:
+        raise OrderRefused(str(error), "send the fields that the API describes", "body-malformed") from None
 
 
 def request_body(properties: Mapping[str, Any], *, order: bool = False) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from api.parameters import AddressText, HashText, HexText, Uint
 from darkpool.jsonfields import hex_text
@@ -11,9 +10,7 @@ from darkpool.market import Round, RoundState
 from darkpool.message import terms_message
 from darkpool.netting import Signers
 from darkpool.types import Address, address_hex
-
-if TYPE_CHECKING:
-    from darkpool.venue import MarketView
+from darkpool.venue import MarketView
 
 
 @dataclass(frozen=True, slots=True)

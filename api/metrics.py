@@ -1,9 +1,11 @@
-"""Figures for Prometheus, in a registry of the app's own. Labels are routes, states and parts, never names."""
+"""Figures for Prometheus, in the app's own registry. Labels are routes, states, parts: never whose."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -12,9 +14,9 @@ from darkpool.errors import DarkpoolError
 from darkpool.market import RoundState
 from darkpool.store.records import OrderState, SettlementState
 from darkpool.store.venue_store import VenueStore
+from darkpool.venue import Venue
 
-if TYPE_CHECKING:
-    from darkpool.venue import Venue
+S = TypeVar("S", bound=StrEnum)
 
 _BUCKETS: Final = (0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 1.5, 3.0, 10.0)
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT"})
@@ -58,14 +60,15 @@ class Metrics:
         except DarkpoolError:
             self._well.labels("database").set(0)
         else:
-            for gauge, states, found in (
-                (self._orders, OrderState, counts.orders),
-                (self._rounds, RoundState, counts.rounds),
-                (self._settlements, SettlementState, counts.settlements),
-            ):
-                for state in states:
-                    gauge.labels(state.value).set(found.get(state, 0))
+            _set(self._orders, OrderState, counts.orders)
+            _set(self._rounds, RoundState, counts.rounds)
+            _set(self._settlements, SettlementState, counts.settlements)
         return generate_latest(self.registry)
+
+
+def _set(gauge: Gauge, states: type[S], counts: Mapping[S, int]) -> None:
+    for state in states:
+        gauge.labels(state.value).set(counts.get(state, 0))
 
 
 class Measured:

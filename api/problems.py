@@ -56,7 +56,8 @@ KINDS: Final[Mapping[str, Kind]] = {
     "body-too-large": Kind(413, "The body is above the limit"),
     "content-type": Kind(415, "The content type is not one this takes"),
     "rate-limited": Kind(429, "Too many requests"),
-    "busy": Kind(429, "A queue is full"),
+    "busy": Kind(429, "Too much is going on"),
+    "queue-full": Kind(429, "Too many orders wait to be verified"),
     # the order
     "refused": Kind(400, "Refused"),
     "order-malformed": Kind(400, "The order is malformed"),

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import Annotated, TypeAlias
 
 from fastapi import Depends, Request
 
 from darkpool import eip712
 from darkpool.errors import OrderRefused
 from darkpool.jsonfields import hex_text
-
-if TYPE_CHECKING:
-    from darkpool.venue import MarketView, Venue
+from darkpool.venue import MarketView, Venue
 
 
 def venue_of(request: Request) -> Venue:
@@ -20,7 +18,7 @@ def venue_of(request: Request) -> Venue:
     return venue
 
 
-VenueOf: TypeAlias = Annotated["Venue", Depends(venue_of)]
+VenueOf: TypeAlias = Annotated[Venue, Depends(venue_of)]
 
 
 def market_of(venue: Venue, market: bytes) -> MarketView:

@@ -7,7 +7,6 @@ prices are grid levels with their decimal text beside them, quantities are lots.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from api.parameters import AddressText, HashText, HexText, Uint
 from darkpool.jsonfields import hex_text
@@ -23,9 +22,7 @@ from darkpool.store.records import (
     SettlementState,
 )
 from darkpool.types import Address, Tick, address_hex
-
-if TYPE_CHECKING:
-    from darkpool.venue import MarketView
+from darkpool.venue import MarketView
 
 
 @dataclass(frozen=True, slots=True)

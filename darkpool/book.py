@@ -81,9 +81,9 @@ class Book:
         """A standing order."""
         return self._standing.get((account, nonce))
 
-    def has_orders(self, account: Address) -> bool:
-        """Whether any order of the account stands, sealed ones included."""
-        return account in self._open
+    def open_orders(self, account: Address) -> int:
+        """How many orders of the account stand, sealed ones included."""
+        return self._open[account]
 
     # --- admission ----------------------------------------------------------------------------------
 

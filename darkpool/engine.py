@@ -28,8 +28,8 @@ from darkpool.log import Log
 from darkpool.market import Round
 from darkpool.message import Message, terms_message
 from darkpool.order import Terms
-from darkpool.state import Change, Effects, Pending, result_fields
-from darkpool.types import PrivateKey, Tick
+from darkpool.state import Change, Effects, Pending
+from darkpool.types import PrivateKey, Signature, Tick
 
 T = TypeVar("T")
 
@@ -56,8 +56,8 @@ class Committed:
     effects: Effects = field(repr=False)
 
 
-Project = Callable[[Sequence[Committed], Certificate | None], None]
-"""Takes committed entries into the read model, in the database's thread."""
+Project = Callable[[Sequence[Committed]], bool]
+"""Takes committed entries into the read model, in the database's thread; whether it has them all by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,19 +107,15 @@ class Engine:
         log.error("halted: %s", reason)
         self._halted = self._halted or reason
 
-    async def commit(
-        self, drafts: Sequence[Draft], certificate: Certificate | None = None
-    ) -> list[Committed | OrderRefused]:
+    async def commit(self, drafts: Sequence[Draft]) -> list[Committed | OrderRefused]:
         """Give entries their place, one answer each: refused, or durable and applied, in order.
 
         Raises Unavailable while halted, StoreError if the database is away; then none of them is in the log.
         """
         # Once begun it must end, whoever asked and went away.
-        return await asyncio.shield(asyncio.ensure_future(self._commit(drafts, certificate)))
+        return await asyncio.shield(asyncio.ensure_future(self._commit(drafts)))
 
-    async def _commit(
-        self, drafts: Sequence[Draft], certificate: Certificate | None
-    ) -> list[Committed | OrderRefused]:
+    async def _commit(self, drafts: Sequence[Draft]) -> list[Committed | OrderRefused]:
         async with self._turn:
             if self.halted:
                 raise Unavailable(f"venue: halted: {self.halted}", "venue", "ask the operator")
@@ -146,14 +142,15 @@ class Engine:
                 for i, rest in enumerate(zip(roots, entries, effects, strict=True))
             ]
             self.committee.extended(self.log.size)
-            if done:
-                await self._threads.store(self._project, done, certificate)
+            written = await self._threads.store(self._project, done)
+            if written:
+                await self._threads.store(self.log.checkpoint)
         committed = iter(done)
         return [next(committed) if answer is None else answer for answer in answers]
 
-    async def commit_one(self, draft: Draft, certificate: Certificate | None = None) -> Committed:
+    async def commit_one(self, draft: Draft) -> Committed:
         """As `commit`, for one entry. Raises OrderRefused too."""
-        (answer,) = await self.commit([draft], certificate)
+        (answer,) = await self.commit([draft])
         if isinstance(answer, OrderRefused):
             raise answer
         return answer
@@ -236,11 +233,11 @@ class Engine:
         started = time.perf_counter()
         try:
             await self.committee.caught_up(sequence + 1)
-            await self.committee.sign(book.terms, sealed)
+            roots = await self.committee.sign(book.terms, sealed)
             certificate = await self.committee.clear(sealed)
         except (PeerFault, Unavailable) as error:
             return await self._conclude(book, sealed, str(error))
-        return await self._certify(book, sealed, certificate, time.perf_counter() - started)
+        return await self._certify(book, sealed, certificate, roots, time.perf_counter() - started)
 
     async def recover(self) -> Closed | None:
         """Bring a round to its end that was sealed before; None if there is none."""
@@ -257,19 +254,31 @@ class Engine:
         except (PeerFault, Unavailable) as error:
             log.warning("round %d: %s", sealed.round, error)
             return Closed(book.current_round, sealed, reason=str(error))
-        return await self._certify(book, sealed, certificate, 0.0)
+        return await self._certify(book, sealed, certificate, {}, 0.0)
 
     async def _certify(
-        self, book: Book, sealed: SealedList, certificate: Certificate, seconds: float
+        self,
+        book: Book,
+        sealed: SealedList,
+        certificate: Certificate,
+        roots: Mapping[int, Signature],
+        seconds: float,
     ) -> Closed:
-        """4. Write the end into the log, with the signatures that show it."""
-        about = {"market": sealed.market.hex(), "round": sealed.round}
+        """4. Write the end into the log, with the signatures that show it, and those of the sealed list.
+
+        The latter are evidence for whoever reads the list, and checked by the reader.
+        """
+        about = {
+            "market": sealed.market.hex(),
+            "round": sealed.round,
+            "roots": {str(index): signature.hex() for index, signature in roots.items()},
+        }
         if certificate.result is None:
             draft = Draft("abort", {**about, "reason": certificate.reason[:200]}, certificate.signatures)
         else:
-            draft = Draft("result", {**about, **result_fields(certificate.result)}, certificate.signatures)
+            draft = Draft("result", {**about, **certificate.fields()}, certificate.blobs())
         try:
-            effects = (await self.commit_one(draft, certificate)).effects
+            effects = (await self.commit_one(draft)).effects
         except (OrderRefused, Unavailable) as error:
             self.halt(str(error))
             return Closed(book.current_round, sealed, reason=str(error), seconds=seconds)
@@ -286,7 +295,7 @@ class Engine:
     async def settle(self) -> list[tuple[Pending, Receipt]]:
         """5. Submit what is signed and not yet on chain, in order; void and settled are the chain's to say.
 
-        Raises ChainError if the node is away or refuses: the settlement may land later, until its window ends.
+        Raises ChainError if the node is away or refuses: it may land later, until its window ends.
         """
         landed = []
         for pending in tuple(self.state.pending):

@@ -84,7 +84,7 @@ async def open_house(
 
         committee = Coordinator(signers, sockets, read_log, log.size, tap, clear_timeout)
         stack.push_async_callback(committee.close)
-        engine = Engine(log, chain, committee, operator, threads, lambda _done, _certificate: None)
+        engine = Engine(log, chain, committee, operator, threads, lambda _done: True)
         yield House(engine, chain, members, signers, operator, secrets.token_bytes(32), tokens)
 
 

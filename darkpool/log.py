@@ -22,10 +22,11 @@ CHECKPOINT_EVERY: Final = 512
 _PAGE: Final = 256
 _ORDER_OPS: Final = frozenset({"order", "replace"})
 
-Watch = Callable[[int, Message, Effects], None]
+Watch = Callable[[VenueState, int, bytes, Message, Effects], None]
+"""Told of an entry folded again: state after it, sequence, root with it as the last, entry, what it did."""
 
 
-def nobody(_sequence: int, _entry: Message, _effects: Effects) -> None:
+def nobody(_state: VenueState, _sequence: int, _root: bytes, _entry: Message, _effects: Effects) -> None:
     """Watches nothing."""
 
 
@@ -64,9 +65,9 @@ class Log:
             for data in page:
                 entry = Message.decode(data)
                 change = self.state.checked(entry, listed(entry, self.state.key))
-                effects = change(self.size)
-                watch(self.size, entry, effects)
+                sequence, effects = self.size, change(self.size)
                 self._tree.append(leaf_hash(data))
+                watch(self.state, sequence, self.root, entry, effects)
 
     @property
     def size(self) -> int:

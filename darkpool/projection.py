@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from darkpool.book import End, Ended, cancel_all_digest, cancel_digest
-from darkpool.committee.coordinator import Certificate
 from darkpool.engine import Committed
 from darkpool.listing import ListedOrder
 from darkpool.market import Round, RoundState
@@ -96,13 +95,21 @@ class Projector:
         self._up_to = store.projected()
         self.behind = ""
 
-    def __call__(self, committed: Sequence[Committed], certificate: Certificate | None) -> None:
-        """Take in entries that are in the log."""
+    def __call__(self, committed: Sequence[Committed]) -> bool:
+        """Take in entries that are in the log, while the state is as after the last of them.
+
+        Whether all are written by now.
+        """
         for one in committed:
-            if one.sequence >= self._up_to:
-                self._take(one, certificate)
-                self._up_to = one.sequence + 1
+            self.take(one)
         self.flush()
+        return not self.behind
+
+    def take(self, one: Committed) -> None:
+        """Take in one entry, to be written with the next flush."""
+        if one.sequence >= self._up_to:
+            self._take(one)
+            self._up_to = one.sequence + 1
 
     def flush(self) -> None:
         """Write what waits. Raises nothing: the log has it all."""
@@ -137,7 +144,7 @@ class Projector:
 
     # --- one entry ----------------------------------------------------------------------------------
 
-    def _take(self, one: Committed, certificate: Certificate | None) -> None:
+    def _take(self, one: Committed) -> None:
         entry, effects, at = one.entry, one.effects, one.entry.integer("time")
         for order in effects.accepted:
             self._rows.orders[order.hash] = _order_row(order, at)
@@ -154,13 +161,6 @@ class Projector:
             self._advance(one, market_round)
         if effects.pending is not None:
             self._cleared(one, effects.pending)
-        if effects.result is not None and effects.result.crossed and certificate is not None:
-            market, number = entry.octets("market", 32), entry.integer("round")
-            self._rows.boxes += [
-                BoxRow(market, number, account, member, box)
-                for account, boxes in certificate.boxes.items()
-                for member, box in boxes.items()
-            ]
         for pending in effects.settled:
             self._settled(at, pending, SettlementState.SETTLED)
         for pending in effects.void:
@@ -245,10 +245,15 @@ class Projector:
             pending_message(pending).encode(),
             created_at=at,
             sealed_at=s.sealed_at,
-            signatures=b"".join(entry.blobs),
+            signatures=b"".join(pending.signatures),
         )
         if one.effects.result is not None:
+            boxes = iter(entry.blobs[entry.integer("signatures") :])
             for account, net in one.effects.result.nets.items():
+                self._rows.boxes += [
+                    BoxRow(market, number, account, member, box)
+                    for member, box in zip(entry.fields["boxed"], boxes, strict=False)
+                ]
                 self._rows.fills[market, number, account] = FillRow(
                     market, number, account, one.sequence, net
                 )

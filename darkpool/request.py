@@ -96,3 +96,8 @@ def _parsed(header: str) -> tuple[Caller, bytes]:
 def _malformed(message: str) -> OrderRefused:
     hint = f"send Authorization: {SCHEME} account=0x…,nonce=0x…,expires=…,signature=0x…"
     return OrderRefused(message, hint, "bad-authorization")
+
+
+def register_digest(domain: Domain, venue: bytes, account: Address) -> bytes:
+    """What an account signs to accept the venue, EIP-712."""
+    return digest(domain, "Register(address account,bytes32 venue)", (account, venue))

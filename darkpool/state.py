@@ -289,7 +289,7 @@ class VenueState:
     def _result(self, entry: Message) -> Change:
         book = self._sealed_book(entry)
         result = read_result(entry)
-        signatures = [Signature(blob) for blob in entry.blobs]
+        signatures = result_signatures(entry)
         pending: Pending | None = None
         if result.crossed:
             settlement = self.settlement(book, result)
@@ -418,7 +418,7 @@ class VenueState:
         """Accounts whose requests are all answered and that are idle everywhere start again from the chain."""
         for account, requests in list(self.ledger.halted.items()):
             unsettled = any(m.account == account for p in self.pending for m in p.movements)
-            if requests or unsettled or any(b.has_orders(account) for b in self.books.values()):
+            if requests or unsettled or any(b.open_orders(account) for b in self.books.values()):
                 continue
             self.ledger.restart(account)
             effects.resumed.append(account)
@@ -450,6 +450,15 @@ def result_fields(result: RoundResult) -> dict[str, object]:
         return {"crossed": False}
     nets = [[a.hex(), net] for a, net in result.nets.items()]
     return {"crossed": True, "price": result.price, "volume": result.volume, "nets": nets}
+
+
+def result_signatures(entry: Message) -> list[Signature]:
+    """The first blobs of a result: signatures. Behind them are the sealed totals, checked by those they are for.
+
+    Raises DecodeError.
+    """
+    count = entry.integer("signatures", 1, len(entry.blobs))
+    return [Signature(blob) for blob in entry.blobs[:count]]
 
 
 def _wish(entry: Message, name: str) -> tuple[Address, Nonce, bytes]:

@@ -55,7 +55,7 @@ def _server() -> psycopg.Connection:
     try:
         return psycopg.connect(f"{SERVER}/postgres", autocommit=True, connect_timeout=3)
     except psycopg.OperationalError:
-        message = f"no PostgreSQL at {SERVER}: set DARKPOOL_TEST_POSTGRES"
+        message = "no PostgreSQL: start one on 127.0.0.1:5432, or set DARKPOOL_TEST_POSTGRES to its URL"
         if os.environ.get("DARKPOOL_REQUIRE_POSTGRES") == "1":
             pytest.fail(message)
         pytest.skip(message)

@@ -1,4 +1,4 @@
-"""A kept-alive committee of three real member processes for the tests of the whole path."""
+"""A kept-alive venue with three real member processes for the tests of the whole path."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from commitments.params import INSECURE_TEST, PRODUCTION, Profile
 from commitments.threshold import safe_prime
 from darkpool.auction import PlainOrder
 from darkpool.chain import Chain
-from darkpool.committee.coordinator import Coordinator
 from darkpool.committee.seat import Seat, seats_from_primes
 from darkpool.committee.transport import Tap
+from darkpool.house import House, open_house
 from darkpool.market import Grid
 from darkpool.orderfile import OrderRow, TickSize
 from darkpool.plan import Batch, Options, Plan
@@ -26,14 +26,14 @@ TICK = TickSize.parse("0.01")
 
 
 class Committee:
-    """Members that live as long as the fixture; every run brings a chain, a market and accounts."""
+    """A house that lives as long as the fixture; every run brings a market and accounts of its own."""
 
-    def __init__(self, coordinator: Coordinator, runner: asyncio.Runner) -> None:
-        self._coordinator, self._runner = coordinator, runner
+    def __init__(self, house: House, runner: asyncio.Runner) -> None:
+        self.house, self._runner = house, runner
 
     def execute(self, prepared: Plan, options: Options) -> RunReport:
         """The report of a run, which has already compared itself with the plain auction and the chain."""
-        return self._runner.run(Run(prepared, options).execute(self._coordinator))
+        return self._runner.run(Run(prepared, options).execute(self.house))
 
 
 def seats(profile: Profile) -> list[Seat]:
@@ -46,15 +46,36 @@ def seats(profile: Profile) -> list[Seat]:
 def running(
     dealt: Sequence[Seat], modules: Sequence[str] | None = None, tap: Tap | None = None, timeout: int = 60
 ) -> Iterator[Committee]:
-    """A committee for the length of the block."""
+    """A house for the length of the block."""
     Chain.embedded()  # py-evm raises the recursion limit on import, which hypothesis must not see mid-test
     with tempfile.TemporaryDirectory(prefix="dp-test-") as folder, asyncio.Runner() as runner:
-        coordinator = Coordinator(dealt, Path(folder), modules, tap, timeout)
-        runner.run(coordinator.__aenter__())
+        loop = runner.get_loop()
+        opened: asyncio.Future[House] = loop.create_future()
+        done = asyncio.Event()
+
+        async def keep() -> None:  # one task enters and leaves the house, whoever runs in it meanwhile
+            async with open_house(
+                dealt, Path(folder), modules=modules, tap=tap, clear_timeout=timeout
+            ) as house:
+                opened.set_result(house)
+                await done.wait()
+
+        async def first(keeping: asyncio.Task[None]) -> House:
+            await asyncio.wait((keeping, opened), return_when=asyncio.FIRST_COMPLETED)
+            if not opened.done():
+                await keeping
+            return await opened
+
+        async def end() -> None:
+            done.set()
+            await keeping
+
+        keeping = loop.create_task(keep())
+        house = runner.run(first(keeping))
         try:
-            yield Committee(coordinator, runner)
+            yield Committee(house, runner)
         finally:
-            runner.run(coordinator.close())
+            runner.run(end())
 
 
 def plan_of(levels: int, rounds: Sequence[tuple[Tick, Sequence[PlainOrder]]]) -> Plan:

@@ -70,35 +70,30 @@ def test_entries_come_back_in_order_after_reopening(url: str, log: LogStore) -> 
     again.database.close()
 
 
-@pytest.mark.parametrize("first", [-1, 0, 1, 3, 1 << 63, 1 << 64])
 @pytest.mark.parametrize("entries", [[], [b"x"], [b"x", b"y", b"z"]])
-def test_a_gap_or_overlap_is_refused_and_adds_nothing(
-    log: LogStore, first: int, entries: list[bytes]
-) -> None:
+def test_a_gap_or_overlap_is_refused_and_adds_nothing(log: LogStore, entries: list[bytes]) -> None:
     log.append(0, [b"a", b"b"])
-    with pytest.raises(StoreError, match=f"entry {first} is no continuation, the log has 2") as refused:
-        log.append(first, entries)
-    assert refused.value.hint
+    for first in (-1, 0, 1, 3, 1 << 63, 1 << 64):
+        with pytest.raises(StoreError, match=f"entry {first} is no continuation, the log has 2") as refused:
+            log.append(first, entries)
+        assert refused.value.hint
     assert log.entries(0, 10) == [b"a", b"b"]
 
 
-@pytest.mark.parametrize("sequence", [-1, 1, 2, 1 << 63, 1 << 64, -(1 << 64)])
-def test_an_entry_that_is_not_there(log: LogStore, sequence: int) -> None:
+def test_an_entry_that_is_not_there(log: LogStore) -> None:
     log.append(0, [b"a"])
-    with pytest.raises(StoreError, match=f"no entry {sequence}"):
-        log.entry(sequence)
+    for sequence in (-1, 1, 2, 1 << 63, 1 << 64, -(1 << 64)):
+        with pytest.raises(StoreError, match=f"no entry {sequence}"):
+            log.entry(sequence)
 
 
-@pytest.mark.parametrize("limit", [-1, 0, MAX_PAGE + 1])
-def test_a_page_out_of_bounds_is_the_callers_fault(log: LogStore, limit: int) -> None:
-    with pytest.raises(ValueError, match=f"limit is {limit}"):
-        log.entries(0, limit)
-
-
-@pytest.mark.parametrize("count", [-1, 0, MAX_HASHES + 1])
-def test_too_many_hashes_are_the_callers_fault(log: LogStore, count: int) -> None:
-    with pytest.raises(ValueError, match=f"limit is {count}"):
-        log.leaf_hashes(0, count)
+def test_a_page_out_of_bounds_is_the_callers_fault(log: LogStore) -> None:
+    for limit in (-1, 0, MAX_PAGE + 1):
+        with pytest.raises(ValueError, match=f"limit is {limit}"):
+            log.entries(0, limit)
+    for count in (-1, 0, MAX_HASHES + 1):
+        with pytest.raises(ValueError, match=f"limit is {count}"):
+            log.leaf_hashes(0, count)
 
 
 def test_two_writers_never_fork_the_log(url: str) -> None:
@@ -108,8 +103,8 @@ def test_two_writers_never_fork_the_log(url: str) -> None:
     refusals: list[str] = []
 
     def write(name: bytes) -> None:
-        store = LogStore(Database.open(url))
         start.wait()
+        store = LogStore(Database.open(url))
         done = 0
         while done < turns:
             size = store.size()
@@ -123,7 +118,7 @@ def test_two_writers_never_fork_the_log(url: str) -> None:
             done += 1
         store.database.close()
 
-    threads = [threading.Thread(target=write, args=(name,)) for name in (b"one", b"two")]
+    threads = [threading.Thread(target=write, args=(name,), daemon=True) for name in (b"one", b"two")]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -196,10 +191,10 @@ class TestCheckpoints:
             log.save_checkpoint(sequence, b"")
         assert log.checkpoint(below=2) is None
 
-    @pytest.mark.parametrize("sequence", [-1, 2, 1 << 63])
-    def test_of_entries_that_are_not_there(self, log: LogStore, sequence: int) -> None:
+    def test_of_entries_that_are_not_there(self, log: LogStore) -> None:
         log.append(0, [b"a"])
         log.save_checkpoint(1, b"kept")
-        with pytest.raises(StoreError, match=f"checkpoint: of {sequence} entries, the log has 1"):
-            log.save_checkpoint(sequence, b"")
+        for sequence in (-1, 2, 1 << 63):
+            with pytest.raises(StoreError, match=f"checkpoint: of {sequence} entries, the log has 1"):
+                log.save_checkpoint(sequence, b"")
         assert log.checkpoint() == (1, b"kept")

@@ -16,12 +16,14 @@ import pytest
 
 from commitments.params import INSECURE_TEST
 from commitments.threshold import safe_prime
+from darkpool.committee.home import SEAT, Home
 from darkpool.committee.member_link import MemberLink
 from darkpool.committee.members import MAX_SOCKET_PATH, MODULE, Members
 from darkpool.committee.seat import seats_from_primes
 from darkpool.committee.transport import socket_path
 from darkpool.errors import ConfigError
 from darkpool.message import Message
+from darkpool.netting import Signers
 
 ROOT = Path(__file__).parent.parent
 LIMIT = 60.0
@@ -35,11 +37,11 @@ def run(coroutine: Coroutine[Any, Any, None]) -> None:
 @pytest.fixture
 def homes(tmp_path: Path) -> list[Path]:
     primes = [safe_prime(INSECURE_TEST.modulus_bits // 2) for _ in range(2)]
-    folders = []
-    for seat in seats_from_primes(primes[0], primes[1], 3, 1):
-        folders.append(tmp_path / f"member-{seat.index}")
-        folders[-1].mkdir(mode=0o700)
-        seat.save(folders[-1] / "seat.json")
+    dealt = seats_from_primes(primes[0], primes[1], 3, 1)
+    signers = Signers(1, {seat.index: seat.signer for seat in dealt})
+    folders = [tmp_path / f"member-{seat.index}" for seat in dealt]
+    for seat, folder in zip(dealt, folders, strict=True):
+        Home(signers).save(folder, seat)
     return folders
 
 
@@ -79,7 +81,7 @@ def test_members_killed_one_by_one_come_back_and_find_each_other(homes: list[Pat
 
 def test_a_member_with_a_bad_seat_is_not_started_again(homes: list[Path], sockets: Path) -> None:
     async def body() -> None:
-        (homes[1] / "seat.json").write_text("{}")
+        (homes[1] / SEAT).write_text("{}")
         async with Members(homes, sockets) as members:
             with pytest.raises(ConfigError, match="member-2 ended with exit code 2"):
                 await members.wait()

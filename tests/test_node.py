@@ -37,7 +37,7 @@ class Echo(Member):
     """A member without a seat, which answers what it is asked; "wait" takes until it is let go."""
 
     def __init__(self, index: int, members: int) -> None:
-        self.mesh = Mesh(index, members)
+        vars(self)["mesh"] = Mesh(index, members)  # final in a real one, which has a seat
         self.asked: list[str] = []
         self.finished: list[str] = []
         self.may_go = asyncio.Event()

@@ -43,7 +43,7 @@ def test_it_ends_when_its_standard_input_does() -> None:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stdout.readline() == "working\n"
-        process.stdin.write("what the parent says is nothing to it" * 1_000)
+        process.stdin.write("what the parent says is nothing to it" * 30_000)  # more than a pipe holds
         process.stdin.flush()
         assert process.poll() is None
         assert process.communicate(timeout=LIMIT) == ("cleaned up\n", "")

@@ -14,6 +14,7 @@ from api.body import (
     Body,
     content_type,
     json_fields,
+    parsing,
     request_body,
 )
 from api.callers import PRIVATE_CODES, SIGNED, OwnerOf
@@ -49,8 +50,10 @@ _OWN = refusals(*PRIVATE_CODES, "not-the-account")
 async def register(request: Request, venue: VenueOf, body: Body) -> None:
     """Register an account with its signature; doing so again changes nothing."""
     content_type(request, JSON_TYPE)
-    fields = json_fields(body, "account", "signature")
-    await venue.register(fields.address("account"), fields.octets("signature", SIGNATURE_BYTES))
+    with parsing():
+        fields = json_fields(body, "account", "signature")
+        account, signature = fields.address("account"), fields.octets("signature", SIGNATURE_BYTES)
+    await venue.register(account, signature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,7 @@ class OrderPage:
 
 
 @router.get("/{account}/orders", responses=_OWN, openapi_extra=SIGNED)
-async def list_orders(  # noqa: PLR0913, PLR0917 - each narrows the list
+async def list_orders(
     account: OwnerOf,
     venue: VenueOf,
     market: MarketQuery = None,

@@ -14,7 +14,7 @@ from api.parameters import Number
 from api.problems import RETRY_SECONDS, refusals
 from api.venue import VenueOf
 from darkpool.errors import Busy
-from darkpool.types import Address
+from darkpool.store.records import EventRow
 
 router = APIRouter(tags=["events"])
 
@@ -35,11 +35,8 @@ async def stream_slot(request: Request, venue: VenueOf) -> AsyncIterator[None]:
         state.streams -= 1
 
 
-async def _events(
-    venue: VenueOf, account: Address | None, after: int | None
-) -> AsyncIterator[ServerSentEvent]:
-    async for row in venue.events.subscribe(account, after):
-        yield ServerSentEvent(id=str(row.id), event=row.kind, data={"at": row.at, **json.loads(row.data)})
+def _event(row: EventRow) -> ServerSentEvent:
+    return ServerSentEvent(id=str(row.id), event=row.kind, data={"at": row.at, **json.loads(row.data)})
 
 
 @router.get(
@@ -50,8 +47,8 @@ async def _events(
 )
 async def public_events(venue: VenueOf, last_event_id: LastEventId = None) -> AsyncIterator[ServerSentEvent]:
     """The states of rounds, as they change."""
-    async for event in _events(venue, None, last_event_id):
-        yield event
+    async for row in venue.events.subscribe(None, last_event_id):
+        yield _event(row)
 
 
 @router.get(
@@ -65,5 +62,5 @@ async def own_events(
     account: OwnerOf, venue: VenueOf, last_event_id: LastEventId = None
 ) -> AsyncIterator[ServerSentEvent]:
     """The states of rounds and the account's own fills: provisional, settled, busted."""
-    async for event in _events(venue, account, last_event_id):
-        yield event
+    async for row in venue.events.subscribe(account, last_event_id):
+        yield _event(row)

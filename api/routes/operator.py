@@ -6,7 +6,7 @@ from typing import Final
 
 from fastapi import APIRouter, Depends, Request, status
 
-from api.body import BODY_CODES, JSON_TYPE, Body, content_type, json_fields, malformed, request_body
+from api.body import BODY_CODES, JSON_TYPE, Body, content_type, json_fields, parsing, request_body
 from api.callers import PRIVATE_CODES, SIGNED, operator
 from api.parameters import MarketPath
 from api.problems import refusals
@@ -54,9 +54,10 @@ async def seal_now(market: MarketPath, venue: VenueOf) -> None:
 async def halt(request: Request, venue: VenueOf, body: Body) -> None:
     """Take no orders and seal no rounds until `resume`; what is sealed is finished."""
     content_type(request, JSON_TYPE)
-    reason = json_fields(body, "reason").text("reason")
-    if not 1 <= len(reason) <= MAX_REASON or not reason.isprintable():
-        raise malformed(DecodeError("reason", f"not 1 to {MAX_REASON} printable characters"))
+    with parsing():
+        reason = json_fields(body, "reason").text("reason")
+        if not 1 <= len(reason) <= MAX_REASON or not reason.isprintable():
+            raise DecodeError("reason", f"not 1 to {MAX_REASON} printable characters")
     await venue.halt(reason)
 
 

@@ -20,6 +20,7 @@ from api.body import (
     Body,
     content_type,
     json_fields,
+    parsing,
     request_body,
 )
 from api.callers import PRIVATE_CODES, SIGNED, CallerOf
@@ -35,6 +36,7 @@ from darkpool.jsonfields import hex_text
 from darkpool.receipt import Receipt
 from darkpool.store.records import OrderRow, ReceiptRow
 from darkpool.store.venue_store import VenueStore
+from darkpool.types import Address
 
 router = APIRouter(prefix="/orders", tags=["orders"])
 
@@ -54,7 +56,7 @@ _ADMISSION = (
     "round-closed",
     "quota-exceeded",
     "book-full",
-    "busy",
+    "queue-full",
     "venue-halted",
     "database-away",
     "chain-away",
@@ -64,7 +66,6 @@ _CANCELLATION = (
     *BODY_CODES,
     "bad-signature",
     "market-unknown",
-    "busy",
     "venue-halted",
     "database-away",
     "committee-away",
@@ -80,8 +81,11 @@ _PRIVATE = refusals(*PRIVATE_CODES, "order-unknown")
 )
 async def submit(request: Request, response: Response, venue: VenueOf, body: Body) -> ReceiptView:
     """Submit a sealed order, in binary or in base64. Sending it again has the same answer."""
-    binary = content_type(request, ORDER_TYPE, JSON_TYPE) == ORDER_TYPE
-    receipt = await venue.submit(body if binary else json_fields(body, "order").base64("order"))
+    raw = body
+    if content_type(request, ORDER_TYPE, JSON_TYPE) == JSON_TYPE:
+        with parsing():
+            raw = json_fields(body, "order").base64("order")
+    receipt = await venue.submit(raw)
     response.headers["Location"] = f"/v1/orders/{hex_text(receipt.subject)}"
     return ReceiptView.of(receipt)
 
@@ -101,14 +105,8 @@ async def submit(request: Request, response: Response, venue: VenueOf, body: Bod
 async def cancel(request: Request, venue: VenueOf, body: Body) -> ReceiptView:
     """Take an unsealed order out of the book at its account's signed wish."""
     content_type(request, JSON_TYPE)
-    fields = json_fields(body, "market", "account", "nonce", "signature")
-    receipt = await venue.cancel(
-        fields.octets("market", 32),
-        fields.address("account"),
-        fields.uint("nonce"),
-        fields.octets("signature", SIGNATURE_BYTES),
-    )
-    return ReceiptView.of(receipt)
+    wish = _wish(body, "nonce")
+    return ReceiptView.of(await venue.cancel(*wish))
 
 
 @router.post(
@@ -126,14 +124,20 @@ async def cancel(request: Request, venue: VenueOf, body: Body) -> ReceiptView:
 async def cancel_all(request: Request, venue: VenueOf, body: Body) -> ReceiptView:
     """Take all unsealed orders of an account with nonces below one out of a market's book."""
     content_type(request, JSON_TYPE)
-    fields = json_fields(body, "market", "account", "below", "signature")
-    receipt = await venue.cancel_all(
-        fields.octets("market", 32),
-        fields.address("account"),
-        fields.uint("below"),
-        fields.octets("signature", SIGNATURE_BYTES),
-    )
-    return ReceiptView.of(receipt)
+    wish = _wish(body, "below")
+    return ReceiptView.of(await venue.cancel_all(*wish))
+
+
+def _wish(body: bytes, number: str) -> tuple[bytes, Address, int, bytes]:
+    """Market, account, the nonce so called, signature. Raises OrderRefused of code body-malformed."""
+    with parsing():
+        fields = json_fields(body, "market", "account", number, "signature")
+        return (
+            fields.octets("market", 32),
+            fields.address("account"),
+            fields.uint(number),
+            fields.octets("signature", SIGNATURE_BYTES),
+        )
 
 
 @router.put(
@@ -147,9 +151,10 @@ async def replace(nonce: NumberPath, request: Request, venue: VenueOf, body: Bod
     The new order is proven against the free collateral with the old order's lock returned.
     """
     content_type(request, JSON_TYPE)
-    fields = json_fields(body, "order", "signature")
-    signature = fields.octets("signature", SIGNATURE_BYTES)
-    return ReceiptView.of(await venue.replace(fields.base64("order"), nonce, signature))
+    with parsing():
+        fields = json_fields(body, "order", "signature")
+        raw, signature = fields.base64("order"), fields.octets("signature", SIGNATURE_BYTES)
+    return ReceiptView.of(await venue.replace(raw, nonce, signature))
 
 
 async def own_order(order: HashPath, venue: VenueOf, signed: CallerOf) -> OrderRow:
@@ -164,27 +169,27 @@ OwnOrderOf: TypeAlias = Annotated[OrderRow, Depends(own_order)]
 
 
 @router.get("/{order}", responses=_PRIVATE, openapi_extra=SIGNED)
-async def show_order(row: OwnOrderOf) -> OrderView:
+async def show_order(order: OwnOrderOf) -> OrderView:
     """What became of an own order."""
-    return OrderView.of(row)
+    return OrderView.of(order)
 
 
 @router.get("/{order}/evidence", responses=_PRIVATE, openapi_extra=SIGNED)
-async def show_evidence(row: OwnOrderOf, venue: VenueOf) -> EvidenceView:
+async def show_evidence(order: OwnOrderOf, venue: VenueOf) -> EvidenceView:
     """The log entries that took an own order in and out, with their places: for `darkpool receipt check`."""
 
     def read(store: VenueStore) -> tuple[bytes, bytes, ReceiptRow | None]:
-        ending = b"" if row.ended_sequence is None else store.entry(row.ended_sequence)
-        return store.entry(row.sequence), ending, store.receipt(row.hash)
+        ending = b"" if order.ended_sequence is None else store.entry(order.ended_sequence)
+        return store.entry(order.sequence), ending, store.receipt(order.hash)
 
     entry, ending, kept = await venue.read(read)
     size = venue.status().log_size
-    path, root = await venue.inclusion(row.sequence, size)
+    path, root = await venue.inclusion(order.sequence, size)
     promised_size = size if kept is None else Receipt.from_json(json.loads(kept.payload)).size
-    promised, _ = await venue.inclusion(row.sequence, promised_size)
+    promised, _ = await venue.inclusion(order.sequence, promised_size)
     ending_path: Sequence[bytes] = ()
-    if row.ended_sequence is not None:
-        ending_path, _ = await venue.inclusion(row.ended_sequence, size)
+    if order.ended_sequence is not None:
+        ending_path, _ = await venue.inclusion(order.ended_sequence, size)
     evidence = Evidence(
         size=size,
         root=root,
@@ -192,7 +197,7 @@ async def show_evidence(row: OwnOrderOf, venue: VenueOf) -> EvidenceView:
         promised=tuple(promised),
         path=tuple(path),
         ending=ending,
-        ending_sequence=row.ended_sequence or 0,
+        ending_sequence=order.ended_sequence or 0,
         ending_path=tuple(ending_path),
     )
     return EvidenceView(**evidence.as_json())

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from darkpool.progress import Progress
+from darkpool.cli import venue
+from darkpool.cli.options import ProfileName, shown_progress
 
 app = typer.Typer(
     name="darkpool",
@@ -23,36 +20,8 @@ app = typer.Typer(
 )
 convert = typer.Typer(help="Turn recorded order flow into order files.", no_args_is_help=True)
 app.add_typer(convert, name="convert")
-
-
-class ProfileName(StrEnum):
-    """Security profiles; insecure-test has no soundness at all."""
-
-    PRODUCTION = "production"
-    DEVELOPMENT = "development"
-    INSECURE_TEST = "insecure-test"
-
-
-@contextmanager
-def shown_progress() -> Iterator[Progress]:
-    """Progress bars on stderr, one per step."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bars
-
-    columns = (TextColumn("{task.description:22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Bars(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def tell(label: str, done: int, total: int | None) -> None:
-            if label not in tasks:
-                for other in tasks.values():
-                    if bars.tasks[other].total is None:
-                        bars.update(other, total=bars.tasks[other].completed)
-                tasks[label] = bars.add_task(label, total=total)
-            bars.update(tasks[label], completed=done, total=total)
-
-        yield tell
+app.add_typer(venue.operator, name="operator")
+app.command(epilog="Example: darkpool up --data ./data --profile production")(venue.up)
 
 
 @app.command(

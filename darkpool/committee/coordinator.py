@@ -46,6 +46,17 @@ class Certificate:
     boxes: Mapping[Address, Mapping[int, bytes]] = field(default_factory=dict, repr=False)
     reason: str = ""
 
+    def fields(self) -> dict[str, object]:
+        """Of the log's `result` entry; `boxed`: the members whose boxes follow, account by account."""
+        if self.result is None:
+            raise AssertionError("an abandoned list has no result")
+        boxed = sorted(next(iter(self.boxes.values()), {}))
+        return {**result_fields(self.result), "signatures": len(self.signatures), "boxed": boxed}
+
+    def blobs(self) -> list[bytes]:
+        """Signatures, then boxes."""
+        return [*self.signatures, *(box for boxes in self.boxes.values() for _, box in sorted(boxes.items()))]
+
 
 @dataclass(slots=True)
 class _Signed:

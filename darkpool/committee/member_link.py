@@ -53,7 +53,8 @@ class MemberLink:
             self._reply = asyncio.get_running_loop().create_future()
             try:
                 link.send(Kind.REQUEST, self._number.to_bytes(NUMBER_BYTES, "big") + body)
-                return await asyncio.wait_for(self._reply, seconds)
+                async with asyncio.timeout(seconds):
+                    return await self._reply
             except TimeoutError:
                 raise PeerFault(f"no reply to {request.op} in {seconds:g} s", peer=self.name) from None
             finally:
@@ -66,7 +67,8 @@ class MemberLink:
 
     async def _connection(self) -> Link:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._here.wait(), self._patience)
+            async with asyncio.timeout(self._patience):
+                await self._here.wait()
         if self._link is None:
             raise PeerFault("is away", "restart it, or wait until its supervisor has", peer=self.name)
         return self._link

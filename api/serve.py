@@ -1,0 +1,70 @@
+"""The venue's process: `python -m api.serve FOLDER SOCKETS RPC_URL`, started by `darkpool up`.
+
+It ends when its standard input does, or by SIGTERM; killed at any moment, the next one goes on from the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+
+from api.app import create_app
+from darkpool import parent
+from darkpool.config import Settings
+from darkpool.errors import DarkpoolError
+from darkpool.operator import open_venue
+
+GRACE_SECONDS: Final = 5
+KEEP_ALIVE_SECONDS: Final = 30
+
+
+async def _serve(folder: Path, settings: Settings, sockets: Path, rpc_url: str) -> None:
+    async with open_venue(folder, settings, sockets, rpc_url) as venue:
+        config = uvicorn.Config(
+            create_app(venue),
+            host=settings.api.host,
+            port=settings.api.port,
+            log_config=None,
+            access_log=False,  # it would say who asked for what
+            server_header=False,
+            limit_concurrency=settings.api.max_connections,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+        server = uvicorn.Server(config)
+        await server.serve()
+
+
+def main(arguments: list[str]) -> int:
+    """Serve a venue. Exit code 2 for wrong arguments or settings."""
+    if len(arguments) != 3:  # noqa: PLR2004
+        sys.stderr.write("usage: python -m api.serve FOLDER SOCKETS RPC_URL\n")
+        return 2
+    folder, sockets, rpc_url = Path(arguments[0]), Path(arguments[1]), arguments[2]
+    os.umask(0o077)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        settings = Settings.load(folder)
+        with asyncio.Runner(loop_factory=_loop) as runner:
+            runner.run(parent.while_it_lives(_serve(folder, settings, sockets, rpc_url)))
+    except DarkpoolError as error:
+        sys.stderr.write(error.rendered() + "\n")
+        return error.exit_code
+    return 0
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    import uvloop
+
+    return uvloop.new_event_loop()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

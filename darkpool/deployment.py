@@ -1,0 +1,267 @@
+"""What makes one venue of a data folder: committee, operator's key, vault and tokens on a chain.
+
+    darkpool.toml    settings (config.py)
+    venue.json       public: identity, chain, vault, tokens, committee key and signers
+    operator.key     secret: signs receipts and pays gas
+    member-1 …       secret: one home for each member (committee/home.py)
+    venue.db         the operator's database, unless settings name another
+
+Everything is made once, and each file is written whole or not at all: whoever is interrupted starts again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from commitments.errors import CommitmentsError
+from commitments.paillier import PublicKey, public_key
+from commitments.params import PROFILES
+from darkpool import eip712
+from darkpool.chain import Chain, Token, VaultTerms
+from darkpool.committee.home import SEAT
+from darkpool.committee.seat import Seat, ceremony
+from darkpool.config import FILE, MarketSettings, Settings
+from darkpool.errors import ConfigError
+from darkpool.house import signers_of
+from darkpool.jsontext import parsed
+from darkpool.market import Grid, Market
+from darkpool.message import Message
+from darkpool.netting import Signers
+from darkpool.order import Terms
+from darkpool.types import Address, Lots, PrivateKey, address_hex, parse_address
+
+VENUE: Final = "venue.json"
+OPERATOR: Final = "operator.key"
+_MAX_FILE: Final = 1 << 16
+_ETHER: Final = 10**20
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """Where a venue lives. `tokens` as the vault has them, in the order of the settings."""
+
+    venue: bytes
+    chain_id: int
+    vault: Address
+    tokens: tuple[Address, ...]
+    key: PublicKey
+    signers: Signers
+
+    def save(self, folder: Path) -> None:
+        """Write venue.json."""
+        document = {
+            "venue": self.venue.hex(),
+            "chain_id": self.chain_id,
+            "vault": address_hex(self.vault),
+            "tokens": [address_hex(token) for token in self.tokens],
+            "modulus": f"{int(self.key.n):x}",
+            "threshold": self.signers.threshold,
+            "signers": {str(i): address_hex(a) for i, a in self.signers.addresses.items()},
+        }
+        write_whole(folder / VENUE, json.dumps(document, indent=2) + "\n", 0o644)
+
+    @staticmethod
+    def load(folder: Path) -> Deployment | None:
+        """What venue.json says; None if there is none yet. Raises ConfigError."""
+        try:
+            with (folder / VENUE).open("rb") as file:
+                data = file.read(_MAX_FILE)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ConfigError(f"{folder / VENUE}: {error.strerror}", "make it readable") from None
+        try:
+            document = parsed(data, VENUE)
+            if not isinstance(document, dict):
+                raise TypeError
+            message = Message("venue", document)
+            addresses = {int(i): parse_address(a) for i, a in document["signers"].items()}
+            return Deployment(
+                message.octets("venue", 32),
+                message.integer("chain_id", 1),
+                parse_address(message.text("vault", 42)),
+                tuple(parse_address(token) for token in document["tokens"]),
+                public_key(int(message.text("modulus", 2_048), 16)),
+                Signers(message.integer("threshold", 1), addresses),
+            )
+        except (CommitmentsError, ConfigError, KeyError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"{folder / VENUE}: not what this program wrote ({type(error).__name__})",
+                "restore the folder from a backup",
+            ) from None
+
+    def terms(self, settings: Settings, market: MarketSettings, grid: Grid | None = None) -> Terms:
+        """The terms of a market of the settings, on the grid given or on theirs. Raises ConfigError."""
+        symbols = [token.symbol for token in settings.token]
+        base, quote = (self.tokens[symbols.index(symbol)] for symbol in (market.base, market.quote))
+        instrument = settings.instrument(market)
+        return Terms(
+            chain_id=self.chain_id,
+            contract=self.vault,
+            venue=self.venue,
+            market=Market(
+                id=eip712.keccak256(self.venue + market.name.encode()),
+                name=market.name,
+                base=base,
+                quote=quote,
+                lot=instrument.lot,
+                grid=grid or settings.grid(market),
+                pressure_ticks=market.pressure_ticks,
+                min_volume=Lots(market.min_volume),
+                min_accounts=market.min_accounts,
+                min_orders=market.min_orders,
+            ),
+            key=self.key,
+            policy_hash=bytes(32),
+            tokens=self.tokens,
+            settle_window=settings.chain.settle_window,
+        )
+
+
+def write_whole(path: Path, text: str, mode: int) -> None:
+    """The file under its name or nothing, durable."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(descriptor)
+    temporary.replace(path)
+
+
+def operator_key(folder: Path) -> PrivateKey:
+    """The operator's key, made at the first call. Raises ConfigError."""
+    path = folder / OPERATOR
+    if not path.exists():
+        write_whole(path, eip712.fresh_key().hex() + "\n", 0o600)
+    if path.stat().st_mode & 0o077:
+        raise ConfigError(f"{path}: others may read it", f"run chmod 600 {path}")
+    try:
+        key = PrivateKey(bytes.fromhex(path.read_text("ascii").strip()))
+    except ValueError:
+        raise ConfigError(f"{path}: not a key", "restore it from a backup") from None
+    eip712.address_of(key)
+    return key
+
+
+def member_home(folder: Path, index: int) -> Path:
+    """Where member `index` lives."""
+    return folder / f"member-{index}"
+
+
+def seats_of(folder: Path, settings: Settings, progress: Callable[[int], None]) -> list[Seat]:
+    """The committee's seats, dealt at the first call (a dealer's ceremony: it must be trusted to forget).
+
+    `progress` is told how many candidates for primes were tested. Raises ConfigError.
+    """
+    members, threshold = settings.venue.members, settings.venue.threshold
+    homes = [member_home(folder, i) for i in range(1, members + 1)]
+    if all((home / SEAT).exists() for home in homes):
+        seats = [Seat.load(home / SEAT) for home in homes]
+        if (seats[0].committee.members, seats[0].committee.threshold) != (members, threshold):
+            raise ConfigError(
+                f"venue.members: {members} with threshold {threshold}, but another committee was dealt",
+                "restore the settings, or use a new folder",
+            )
+        return seats
+    if (folder / VENUE).exists():
+        raise ConfigError(f"{folder}: a member's seat is missing", "restore it from a backup")
+    for home in homes:  # of a ceremony that was interrupted
+        shutil.rmtree(home, ignore_errors=True)
+    seats = ceremony(PROFILES[settings.venue.profile], members, threshold, progress)
+    for home, seat in zip(homes, seats, strict=True):
+        home.mkdir(mode=0o700)
+        seat.save(home / SEAT)
+    return seats
+
+
+def deploy(
+    folder: Path, settings: Settings, chain: Chain, seats: Sequence[Seat], key: PrivateKey
+) -> Deployment:
+    """The venue's vault, attached to or deployed at the first call. Raises ConfigError, ChainError."""
+    found = Deployment.load(folder)
+    if found is not None:
+        if found.chain_id != chain.chain_id:
+            raise ConfigError(
+                f"chain: its id is {chain.chain_id}, the venue lives on {found.chain_id}", "give its own node"
+            )
+        chain.attach(found.vault)
+        return found
+    signers = signers_of(seats)
+    if settings.chain.vault:
+        chain.attach(parse_address(settings.chain.vault))
+    else:
+        _deploy_vault(settings, chain, signers, key)
+    members = tuple(sorted(signers.addresses.values()))
+    if chain.members() != members or len(chain.tokens) != len(settings.token):
+        raise ConfigError(
+            f"vault: {address_hex(chain.vault)} has another committee or other tokens",
+            "deploy one for this venue",
+        )
+    deployment = Deployment(
+        secrets.token_bytes(32),
+        chain.chain_id,
+        chain.vault,
+        tuple(token.contract for token in chain.tokens),
+        seats[0].committee.key,
+        signers,
+    )
+    deployment.save(folder)
+    return deployment
+
+
+def _deploy_vault(settings: Settings, chain: Chain, signers: Signers, key: PrivateKey) -> None:
+    limits = settings.chain
+    if not limits.rpc_url:
+        chain.fund(eip712.address_of(key), _ETHER)
+    tokens = [
+        Token(
+            parse_address(token.address)
+            if token.address
+            else chain.deploy_token(key, token.name, token.symbol, token.decimals),
+            settings.units(token.symbol).quantum,
+        )
+        for token in settings.token
+    ]
+    terms = VaultTerms(
+        tuple(sorted(signers.addresses.values())),
+        signers.threshold,
+        tuple(tokens),
+        limits.settle_window,
+        limits.finality_seconds,
+        limits.withdraw_delay,
+        limits.cancel_delay,
+        limits.committee_delay,
+    )
+    chain.deploy_vault(key, terms)
+
+
+def remember_options(
+    folder: Path, settings: Settings, overrides: Mapping[str, Mapping[str, object]]
+) -> Settings:
+    """Write options of the command line into a new folder's darkpool.toml, so that the next start has them.
+
+    Every process of the venue reads its settings there. Raises ConfigError if a file there says otherwise.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not overrides:
+        return settings
+    path = folder / FILE
+    if not path.exists():
+        lines = [
+            f"[{group}]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
+            for group, values in overrides.items()
+        ]
+        write_whole(path, "\n".join(lines), 0o600)
+    if Settings.load(folder) != settings:
+        raise ConfigError(
+            f"{path}: differs from the options given", "change it there, or leave the options out"
+        )
+    return settings

@@ -1,0 +1,175 @@
+"""Orders on their way in: proofs verified in worker processes, in batches, then written in arrival order.
+
+An order waits at most `batch_ms` for others to join it. While one batch is verified the next forms; they are
+written in the order they were formed, so arrival order is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from typing import Final, Self
+
+from commitments.paillier import PublicKey, public_key
+from darkpool.admission import unproven
+from darkpool.config import AdmissionSettings
+from darkpool.engine import Committed, Draft
+from darkpool.errors import Busy, DarkpoolError, OrderRefused, Unavailable
+from darkpool.listing import ListedOrder
+from darkpool.types import Address
+
+log = logging.getLogger("darkpool.intake")
+
+Commit = Callable[[Sequence[Draft]], Awaitable[list[Committed | OrderRefused]]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    """A draft whose order's proof is not verified yet, and who waits for it."""
+
+    draft: Draft
+    order: ListedOrder
+    answer: asyncio.Future[Committed] = field(repr=False)
+
+
+class Intake:
+    """The queue before the log. Use as an async context manager; `commit` writes entries."""
+
+    def __init__(self, key: PublicKey, settings: AdmissionSettings, commit: Commit) -> None:
+        self._key, self._settings, self._commit = key, settings, commit
+        self._workers = settings.workers or os.cpu_count() or 1
+        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()
+        self._batches: asyncio.Queue[tuple[list[_Waiting], asyncio.Future[dict[int, OrderRefused]]]] = (
+            asyncio.Queue(self._workers)
+        )
+        self._inside: dict[bytes, _Waiting] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._pool = self._new_pool()
+
+    def _new_pool(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            self._workers, get_context("spawn"), initializer=_begin, initargs=(int(self._key.n),)
+        )
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        # The workers import and build their tables now, not with the first order.
+        await asyncio.gather(*(loop.run_in_executor(self._pool, _warm) for _ in range(self._workers)))
+        self._tasks = [asyncio.create_task(self._form()), asyncio.create_task(self._write())]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for waiting in self._inside.values():
+            if not waiting.answer.done():
+                waiting.answer.set_exception(Unavailable("venue: it is stopping", "venue"))
+                waiting.answer.exception()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def size(self) -> int:
+        """Orders waiting or being verified."""
+        return len(self._inside)
+
+    def inside(self, account: Address) -> list[tuple[Draft, ListedOrder]]:
+        """What the account has inside, in order, so that its next order can follow on it."""
+        return [(w.draft, w.order) for w in self._inside.values() if w.order.account == account]
+
+    async def submit(self, draft: Draft, order: ListedOrder) -> Committed:
+        """The entry of an order that passed the cheap checks, once it is durable.
+
+        The same order sent again while it is inside has the same answer. Raises OrderRefused, Busy,
+        Unavailable, StoreError.
+        """
+        waiting = self._inside.get(order.hash)
+        if waiting is None:
+            if self.size >= self._settings.max_queue:
+                raise Busy(f"admission: {self.size} orders wait already", 1, "queue-full")
+            waiting = _Waiting(draft, order, asyncio.get_running_loop().create_future())
+            self._inside[order.hash] = waiting
+            self._queue.put_nowait(waiting)
+        return await asyncio.shield(waiting.answer)
+
+    # --- batches ------------------------------------------------------------------------------------
+
+    async def _form(self) -> None:
+        """Batches as they form, each handed to the workers at once."""
+        loop = asyncio.get_running_loop()
+        while True:
+            batch = [await self._queue.get()]
+            ends = loop.time() + self._settings.batch_ms / 1000
+            while len(batch) < self._settings.max_batch:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(ends):
+                        batch.append(await self._queue.get())
+                        continue
+                break
+            verdict = asyncio.ensure_future(self._verified([w.draft.blobs[0] for w in batch]))
+            await self._batches.put((batch, verdict))
+
+    async def _verified(self, raws: Sequence[bytes]) -> dict[int, OrderRefused]:
+        """Refusals by position. A worker that dies is replaced, and the batch tried once more."""
+        loop = asyncio.get_running_loop()
+        for _ in range(2):
+            pool = self._pool
+            try:
+                return await loop.run_in_executor(pool, _refused, list(raws))
+            except BrokenProcessPool:
+                log.warning("a verifying process died; starting others")
+                if self._pool is pool:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    self._pool = self._new_pool()
+        raise Unavailable("admission: the verifying processes died twice", "venue")
+
+    async def _write(self) -> None:
+        while True:
+            batch, verdict = await self._batches.get()
+            try:
+                refused = await verdict
+                proven = [w for i, w in enumerate(batch) if i not in refused]
+                answers = dict(zip(proven, await self._commit([w.draft for w in proven]), strict=True))
+                for i, waiting in enumerate(batch):
+                    _settle(waiting, refused[i] if i in refused else answers[waiting])
+            except DarkpoolError as error:
+                for waiting in batch:
+                    _settle(waiting, error)
+            finally:
+                for waiting in batch:
+                    self._inside.pop(waiting.order.hash, None)
+
+
+def _settle(waiting: _Waiting, answer: Committed | DarkpoolError) -> None:
+    if waiting.answer.done():
+        return
+    if isinstance(answer, Committed):
+        waiting.answer.set_result(answer)
+    else:
+        waiting.answer.set_exception(answer)
+        waiting.answer.exception()  # seen, also if nobody waits any more
+
+
+# --- in the workers ---------------------------------------------------------------------------------
+
+_keys: Final[list[PublicKey]] = []
+
+
+def _begin(modulus: int) -> None:
+    _keys[:] = [public_key(modulus)]
+
+
+def _warm() -> None:
+    """Import and build whatever the first batch would have to."""
+    unproven(_keys[0], [])
+
+
+def _refused(raws: Sequence[bytes]) -> dict[int, OrderRefused]:
+    return unproven(_keys[0], raws)

@@ -1,0 +1,132 @@
+"""Opens a venue from its data folder: the log is folded again, what was under way goes on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from darkpool.chain import Chain
+from darkpool.committee.coordinator import Coordinator
+from darkpool.config import MarketSettings, Settings
+from darkpool.deployment import Deployment, operator_key
+from darkpool.engine import Committed, Engine, Threads
+from darkpool.errors import ChainError, ConfigError
+from darkpool.events import PAGE, Events
+from darkpool.log import Log
+from darkpool.market import Grid
+from darkpool.message import Message
+from darkpool.projection import Projector
+from darkpool.scheduler import Scheduler
+from darkpool.state import Effects, VenueState
+from darkpool.store.database import Database
+from darkpool.store.records import EventRow
+from darkpool.store.venue_store import VenueStore
+from darkpool.types import Address, Tick
+from darkpool.venue import MarketView, Venue
+
+log = logging.getLogger("darkpool.operator")
+
+
+@asynccontextmanager
+async def open_venue(folder: Path, settings: Settings, sockets: Path, rpc_url: str) -> AsyncIterator[Venue]:
+    """The venue of a folder, running, for the length of the block; members meet in `sockets`.
+
+    Raises ConfigError, StoreError; ChainError if the node does not answer at the start.
+    """
+    deployment = Deployment.load(folder)
+    if deployment is None:
+        raise ConfigError(f"{folder}: no venue lives here yet", "run darkpool up")
+    key = operator_key(folder)
+    async with AsyncExitStack() as stack:
+        threads = Threads()
+        stack.callback(threads.close)
+        chain = await threads.chain(_attached, rpc_url, settings.chain.finality_blocks, deployment)
+        database = await threads.store(Database.open, settings.database_url(folder))
+        stack.callback(database.close)
+        store = VenueStore(database)
+        projectors: list[Projector] = []
+
+        async def read_events(after: int, account: Address | None) -> Sequence[EventRow]:
+            return await threads.store(lambda: store.events(after=after, account=account, limit=PAGE))
+
+        events = Events(read_events, settings.api.stream_queue)
+        stack.callback(events.close)
+
+        def projector(state: VenueState) -> Projector:
+            if not projectors:
+                prices = _Prices(settings, state)
+                projectors.append(Projector(store, state, key, events.publish, prices.text))
+            return projectors[0]
+
+        def watch(state: VenueState, sequence: int, root: bytes, entry: Message, effects: Effects) -> None:
+            projector(state).take(Committed(sequence, root, entry, effects))
+
+        venue_log = await threads.store(Log.open, store, deployment.key, deployment.signers, watch)
+        await threads.store(projector(venue_log.state).flush)
+        log.info("the log has %d entries, root %s", venue_log.size, venue_log.root.hex())
+
+        async def read_log(first: int, limit: int) -> Sequence[bytes]:
+            return await threads.store(store.entries, first, limit)
+
+        committee = Coordinator(
+            deployment.signers,
+            sockets,
+            read_log,
+            venue_log.size,
+            clear_timeout=settings.rounds.clear_timeout,
+        )
+        stack.push_async_callback(committee.close)
+        engine = Engine(venue_log, chain, committee, key, threads, projector(venue_log.state))
+        venue = Venue(settings, folder, engine, threads, store, projector(venue_log.state), events, key)
+        markets = [await _market(venue, deployment, market) for market in settings.market]
+        await stack.enter_async_context(venue.intake)
+        await stack.enter_async_context(Scheduler(venue, markets))
+        yield venue
+
+
+def _attached(rpc_url: str, finality: int, deployment: Deployment) -> Chain:
+    chain = Chain.rpc(rpc_url, finality)
+    if chain.chain_id != deployment.chain_id:
+        raise ChainError(f"chain: its id is {chain.chain_id}, the venue lives on {deployment.chain_id}")
+    chain.attach(deployment.vault)
+    return chain
+
+
+async def _market(
+    venue: Venue, deployment: Deployment, settings: MarketSettings
+) -> tuple[MarketView, MarketSettings]:
+    """The market in the log, opened or given new terms if the settings changed. Its grid is its session's."""
+    terms = deployment.terms(venue.settings, settings)
+    book = venue.engine.state.books.get(terms.market.id)
+    if book is not None:
+        now, meant = book.terms.market, terms.market
+        if (now.lot, now.grid.tick, now.grid.levels) == (meant.lot, meant.grid.tick, meant.grid.levels):
+            terms = deployment.terms(venue.settings, settings, now.grid)
+    if book is None or book.terms != terms:
+        if book is not None and book.sealed is not None:
+            raise ConfigError(
+                f"market {settings.name}: its settings changed while round {book.sealed.round} is sealed",
+                "start once with the old settings, until the round has ended",
+            )
+        await venue.engine.add_market(terms)
+    view = MarketView(terms, venue.settings.instrument(settings))
+    view.round = venue.engine.state.books[terms.market.id].round
+    venue.markets[terms.market.id] = view
+    return view, settings
+
+
+class _Prices:
+    """Decimal prices of grid levels, for rows and events."""
+
+    def __init__(self, settings: Settings, state: VenueState) -> None:
+        self._settings, self._state = settings, state
+
+    def text(self, market: bytes, level: int) -> str:
+        terms = self._state.books[market].terms.market
+        grid: Grid = terms.grid
+        for settings in self._settings.market:
+            if settings.name == terms.name:
+                return self._settings.instrument(settings).price_text(grid.price(Tick(level)))
+        return str(int(grid.price(Tick(level))))  # of a market that the settings no longer have

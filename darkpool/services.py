@@ -1,0 +1,208 @@
+"""`darkpool up`: every process of a venue, set up once and kept running."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from darkpool.chain import Chain
+from darkpool.committee.home import Home
+from darkpool.committee.members import MAX_SOCKET_PATH, Members
+from darkpool.committee.transport import socket_path
+from darkpool.config import Settings
+from darkpool.deployment import Deployment, deploy, member_home, operator_key, seats_of, write_whole
+from darkpool.devnet import anvil_path
+from darkpool.errors import ChainError, ConfigError
+from darkpool.progress import Progress
+from darkpool.supervise import Supervised, Supervisor
+
+START_SECONDS: Final = 60.0
+_POLL_SECONDS: Final = 0.1
+_CHAIN_PORT: Final = "chain.port"
+_FIRST_CHAIN_PORT: Final = 8545
+_MEMBERS_ABOVE_API: Final = 1  # member i takes orders by hand at the API's port + i
+_ROOT: Final = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A venue that is up. `supervisor.wait()` raises when a part is given up."""
+
+    deployment: Deployment
+    api: str
+    rpc_url: str
+    member_ports: tuple[int, ...]
+    supervisors: tuple[Supervisor, ...]
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The processes by name."""
+        return {name: pid for s in self.supervisors for name, pid in s.pids.items()}
+
+    async def wait(self) -> None:
+        """Wait for the first part that is given up. Raises ConfigError, which names it."""
+        waits = [asyncio.create_task(s.wait()) for s in self.supervisors]
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in waits:
+                task.cancel()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One supervisor a folder. Raises ConfigError if there is another."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(folder / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise ConfigError(f"{folder}: a venue is up here already", "end it, or use another folder") from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@asynccontextmanager
+async def up(folder: Path, settings: Settings, progress: Progress) -> AsyncIterator[Running]:
+    """The venue of a folder, set up if it is new, for the length of the block.
+
+    Raises ConfigError, ChainError; ConfigError if it is not ready within START_SECONDS.
+    """
+    async with AsyncExitStack() as stack:
+        stack.enter_context(locked(folder))
+        sockets = _sockets(folder, stack)
+        outer: list[Supervisor] = []
+        rpc_url = settings.chain.rpc_url
+        if not rpc_url:
+            program, rpc_url = _devnet(folder, settings)
+            outer.append(await stack.enter_async_context(Supervisor([program])))
+        chain = await _connected(rpc_url, settings.chain.finality_blocks)
+        seats = await asyncio.to_thread(
+            seats_of, folder, settings, lambda tested: progress("key ceremony", tested, None)
+        )
+        key = operator_key(folder)
+        deployment = await asyncio.to_thread(deploy, folder, settings, chain, seats, key)
+        port = settings.api.port
+        ports = tuple(port + _MEMBERS_ABOVE_API * seat.index if port else 0 for seat in seats)
+        homes = []
+        for seat, member_port in zip(seats, ports, strict=True):
+            homes.append(member_home(folder, seat.index))
+            home = Home(
+                deployment.signers, rpc_url, deployment.vault, settings.chain.finality_blocks, member_port
+            )
+            home.save(homes[-1], seat)
+        members = await stack.enter_async_context(Members(homes, sockets))
+        api = Supervised(
+            name="venue",
+            argv=(sys.executable, "-m", "api.serve", str(folder), str(sockets), rpc_url),
+            log=folder / "venue.log",
+            environment={"PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])},
+        )
+        venue = await stack.enter_async_context(Supervisor([api]))
+        running = Running(
+            deployment, f"http://{settings.api.host}:{port}", rpc_url, ports, (*outer, members, venue)
+        )
+        await _answering(running, settings, progress)
+        yield running
+
+
+def _sockets(folder: Path, stack: AsyncExitStack) -> Path:
+    """Where members meet: in the folder, or if that makes paths too long, in a temporary one."""
+    sockets = folder.resolve() / "sockets"
+    if len(os.fsencode(socket_path(sockets, 99))) > MAX_SOCKET_PATH:
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dp-")))
+    sockets.mkdir(mode=0o700, exist_ok=True)
+    return sockets
+
+
+def _devnet(folder: Path, settings: Settings) -> tuple[Supervised, str]:
+    home = folder / "chain"
+    home.mkdir(mode=0o700, exist_ok=True)
+    port = _chain_port(folder)
+    program = Supervised(
+        name="chain",
+        argv=(
+            sys.executable,
+            "-m",
+            "darkpool.devnet",
+            anvil_path(),
+            str(home),
+            str(port),
+            str(settings.chain.block_seconds),
+        ),
+        log=folder / "chain.log",
+        environment={"PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])},
+    )
+    return program, f"http://127.0.0.1:{port}"
+
+
+def _chain_port(folder: Path) -> int:
+    """The devnet's port, the same at every start, since traders have its URL."""
+    path = folder / _CHAIN_PORT
+    if path.exists():
+        return int(path.read_text("ascii"))
+    for wanted in (_FIRST_CHAIN_PORT, 0):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", wanted))
+            except OSError:
+                continue
+            port = int(probe.getsockname()[1])
+        write_whole(path, str(port), 0o600)
+        return port
+    raise ConfigError("chain: no free port on 127.0.0.1", "give chain.rpc_url")
+
+
+async def _connected(rpc_url: str, finality: int) -> Chain:
+    ends = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            return await asyncio.to_thread(Chain.rpc, rpc_url, finality)
+        except ChainError as error:
+            if time.monotonic() > ends:
+                where = urlsplit(rpc_url)
+                raise ChainError(
+                    f"chain: no answer at {where.hostname}:{where.port} in {START_SECONDS:g} s", error.message
+                ) from None
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _answering(running: Running, settings: Settings, progress: Progress) -> None:
+    """Wait until the API says that it is ready. Raises ConfigError."""
+    import httpx
+
+    host = settings.api.host if settings.api.host not in {"0.0.0.0", "::"} else "127.0.0.1"  # noqa: S104
+    url = f"http://{host}:{settings.api.port}/v1/ready"
+    failed = asyncio.create_task(running.wait())
+    started = time.monotonic()
+    async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+        while time.monotonic() - started < START_SECONDS:
+            if failed.done():
+                failed.result()
+            try:
+                answer = await client.get(url)
+                if answer.status_code == 200 and not answer.json()["committee"]:  # noqa: PLR2004
+                    failed.cancel()
+                    return
+            except (httpx.HTTPError, ValueError, KeyError):
+                pass
+            progress("venue", int(time.monotonic() - started), None)
+            await asyncio.sleep(_POLL_SECONDS)
+    failed.cancel()
+    raise ConfigError(f"venue: not ready after {START_SECONDS:g} s", "read venue.log in the data folder")

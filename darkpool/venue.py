@@ -1,0 +1,322 @@
+"""The operator's venue: one log behind an API, rounds that run by themselves, nothing it could read.
+
+`Venue` is what the API and the command line talk to; scheduler.py lets rounds run, intake.py takes orders in.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, TypeVar
+
+from commitments import merkle
+from commitments.errors import DecodeError, VerificationError
+from darkpool import eip712
+from darkpool.admission import Tentative, screened
+from darkpool.book import cancel_digest
+from darkpool.buckets import TokenBuckets
+from darkpool.chain import Receipt as ChainReceipt
+from darkpool.config import Settings
+from darkpool.engine import Committed, Draft, Engine, Threads, order_draft
+from darkpool.errors import Busy, OrderRefused, Unavailable
+from darkpool.events import Events
+from darkpool.intake import Intake
+from darkpool.listing import ListedOrder
+from darkpool.market import Grid
+from darkpool.message import Message
+from darkpool.netting import Signers
+from darkpool.order import order_hash
+from darkpool.projection import Projector, receipt_of
+from darkpool.receipt import Receipt
+from darkpool.request import register_digest
+from darkpool.sealed_view import SealedListView
+from darkpool.settlement import digest as settlement_digest
+from darkpool.state import Pending
+from darkpool.store.records import AccountRow, SettlementState
+from darkpool.store.venue_store import VenueStore
+from darkpool.types import Address, Nonce, PrivateKey
+from darkpool.venue_views import CollateralView, MarketView, Status, collateral_of, sealed_list_of
+
+T = TypeVar("T")
+
+HALTED_FILE: Final = "halted"
+MAX_INCLUSION: Final = 1 << 20  # entries of a log whose inclusion is proven here
+
+log = logging.getLogger("darkpool.venue")
+
+
+class Venue:
+    """The parts of a running venue. `operator_key` pays gas and signs receipts."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        folder: Path,
+        engine: Engine,
+        threads: Threads,
+        store: VenueStore,
+        projector: Projector,
+        events: Events,
+        operator_key: PrivateKey,
+    ) -> None:
+        self.settings: Final = settings
+        self.engine: Final = engine
+        self.events: Final = events
+        self.markets: dict[bytes, MarketView] = {}
+        self.operator: Final = eip712.address_of(operator_key)
+        self.signers: Final[Signers] = engine.committee.signers
+        self.chain_trouble = self.database_trouble = ""
+        self._folder, self._threads, self._store, self._projector = folder, threads, store, projector
+        self._key = operator_key
+        self._rates = TokenBuckets(settings.api.orders_per_second, settings.api.order_burst)
+        self.intake: Final = Intake(engine.state.key, settings.admission, self._commit)
+        halted = folder / HALTED_FILE
+        self._paused = halted.read_text("utf-8")[:200] if halted.exists() else ""
+
+    # --- status -------------------------------------------------------------------------------------
+
+    def status(self) -> Status:
+        """How it stands, from memory."""
+        engine = self.engine
+        return Status(
+            halted=engine.halted or self._paused,
+            database=self.database_trouble or self._projector.behind,
+            chain=self.chain_trouble,
+            committee=engine.committee.away,
+            log_size=engine.log.size,
+            log_root=engine.log.root,
+            pending_settlements=len(engine.state.pending),
+        )
+
+    @property
+    def paused(self) -> str:
+        """Why the operator halted it, if so."""
+        return self._paused
+
+    async def halt(self, reason: str) -> None:
+        """Take no orders and seal no rounds until `resume`, also after a restart."""
+        (self._folder / HALTED_FILE).write_text(reason, "utf-8")
+        self._paused = reason
+
+    async def resume(self) -> None:
+        """Go on after `halt`."""
+        (self._folder / HALTED_FILE).unlink(missing_ok=True)
+        self._paused = ""
+
+    async def seal_now(self, market: bytes) -> None:
+        """Seal the market's round without waiting for its time. Raises OrderRefused if it may not be."""
+        state = self.engine.state
+        state.check_may_seal()
+        state.books[market].check_seal(int(time.time()))
+        self.markets[market].seal_now.set()
+
+    async def change_terms(self, view: MarketView, grid: Grid) -> None:
+        """Draw the market's grid anew: its standing orders are released. Raises OrderRefused while sealed."""
+        terms = replace(view.terms, market=replace(view.terms.market, grid=grid))
+        await self.engine.add_market(terms)
+        view.terms = terms
+
+    async def submitted(self, pending: Pending, receipt: ChainReceipt) -> None:
+        """Note where a settlement landed; that it is final the chain says later. Raises StoreError."""
+        terms = self.markets[pending.market].terms
+        digest = settlement_digest(pending.settlement, terms.domain)
+        await self.read(
+            lambda store: store.update_settlement(
+                digest,
+                state=SettlementState.SUBMITTED,
+                tx_hash=receipt.tx_hash,
+                block=receipt.block,
+                gas=receipt.gas_used,
+            )
+        )
+
+    async def catch_up(self) -> None:
+        """Write what the database missed while it was away. Raises StoreError."""
+        await self._threads.store(self._projector.flush)
+
+    def _check_open(self) -> None:
+        halted = self.engine.halted or self._paused
+        if halted:
+            raise Unavailable(f"venue: halted: {halted}", "venue", "watch /v1/ready")
+
+    # --- orders -------------------------------------------------------------------------------------
+
+    async def submit(self, raw: bytes) -> Receipt:
+        """Take a sealed order in; its receipt, once it is durable. The same bytes have the same answer.
+
+        Raises OrderRefused, Busy, Unavailable, StoreError.
+        """
+        return await self._take(raw, None)
+
+    async def replace(self, raw: bytes, nonce: int, signature: bytes) -> Receipt:
+        """Put a sealed order in the place of another one of its account, which signed to cancel that.
+
+        Raises as `submit`; then the old order stands.
+        """
+        return await self._take(raw, (nonce, signature))
+
+    async def _take(self, raw: bytes, replaces: tuple[int, bytes] | None) -> Receipt:
+        """1. known?  2. cheap checks  3. rates  4. state  5. proof, log."""
+        digest = order_hash(raw)
+        if (known := await self._known(digest)) is not None:  # 1
+            return known
+        self._check_open()
+        state, now = self.engine.state, int(time.time())
+        statement = screened(state.markets, raw, now)  # 2
+        account = Address(statement.account)
+        self._rates.take(account, "account")  # 3
+        try:
+            order = ListedOrder.read(raw, state.key)
+        except DecodeError as error:
+            raise OrderRefused(str(error), "build it with the client", "order-malformed") from None
+        wish = None
+        if replaces is not None:
+            nonce, signature = replaces
+            wish = {
+                "market": statement.market.hex(),
+                "account": account.hex(),
+                "nonce": nonce,
+                "signature": signature.hex(),
+            }
+        draft = order_draft(raw, order, wish)
+        self._check_state(draft, order)  # 4
+        return receipt_of(state, await self.intake.submit(draft, order), self._key)  # 5
+
+    def _check_state(self, draft: Draft, order: ListedOrder) -> None:
+        """As it will be after what the account has inside already. Raises OrderRefused."""
+        state = self.engine.state
+        inside = self.intake.inside(order.account)
+        if any(other.hash == order.hash for _, other in inside):
+            return
+        open_orders = sum(book.open_orders(order.account) for book in state.books.values()) + len(inside)
+        if open_orders >= self.settings.api.max_open_orders:
+            raise OrderRefused(
+                f"account: {open_orders} orders stand or wait, {self.settings.api.max_open_orders} may",
+                "cancel some first",
+                "quota-exceeded",
+            )
+        tentative = Tentative(state.ledger)
+        for earlier, other in [*inside, (draft, order)]:
+            entry = Message(earlier.op, {"time": state.time, **earlier.fields}, earlier.blobs)
+            try:
+                state.checked(entry, other, tentative)
+            except OrderRefused:
+                if other is order:
+                    raise
+
+    async def _known(self, subject: bytes) -> Receipt | None:
+        row = await self.read(lambda store: store.receipt(subject))
+        return None if row is None else Receipt.from_json(json.loads(row.payload))
+
+    async def _commit(self, drafts: Sequence[Draft]) -> list[Committed | OrderRefused]:
+        return await self.engine.commit(drafts)
+
+    async def cancel(self, market: bytes, account: Address, nonce: int, signature: bytes) -> Receipt:
+        """Take an unsealed order out at its account's signed wish. Raises OrderRefused, Unavailable."""
+        view = self.markets.get(market)
+        if view is not None:
+            known = await self._known(cancel_digest(view.terms, account, Nonce(nonce)))
+            if known is not None:
+                return known
+        fields: dict[str, str | int] = {"nonce": nonce, "signature": signature.hex()}
+        return await self._wish("cancel", market, account, fields)
+
+    async def cancel_all(self, market: bytes, account: Address, below: int, signature: bytes) -> Receipt:
+        """Take all unsealed orders with nonces below one out. Raises OrderRefused, Unavailable."""
+        return await self._wish("cancel_all", market, account, {"below": below, "signature": signature.hex()})
+
+    async def _wish(
+        self, op: str, market: bytes, account: Address, fields: Mapping[str, str | int]
+    ) -> Receipt:
+        # Not while the log may not be written; but a venue the operator paused still lets orders go.
+        self._rates.take(account, "account")
+        about = {"market": market.hex(), "account": account.hex()}
+        done = await self.engine.commit_one(Draft(op, {**about, **fields}))
+        return receipt_of(self.engine.state, done, self._key)
+
+    async def take_handed(self) -> None:
+        """Orders that traders handed to members: log each, or give the member the reason why not."""
+        for index, raws in (await self.engine.committee.handed()).items():
+            for raw in raws:
+                try:
+                    await self.submit(raw)
+                except Busy:
+                    return
+                except OrderRefused as refusal:
+                    await self.engine.committee.refuse_handed(index, order_hash(raw), str(refusal)[:300])
+
+    # --- reads --------------------------------------------------------------------------------------
+
+    async def read(self, read: Callable[[VenueStore], T]) -> T:
+        """A read of the database, in its thread. Raises StoreError."""
+        return await self._threads.store(read, self._store)
+
+    async def register(self, account: Address, signature: bytes) -> None:
+        """An account accepts the venue. Raises OrderRefused for a signature that is not its own."""
+        try:
+            eip712.check_signer(register_digest(self._domain, self._venue_id, account), signature, account)
+        except VerificationError as error:
+            raise OrderRefused(
+                f"signature: not the account's over this registration: {error.problem}",
+                "sign it anew",
+                "bad-signature",
+            ) from None
+        row = AccountRow(account, int(time.time()), signature)
+        await self.read(lambda store: store.register(row))
+
+    @property
+    def _domain(self) -> eip712.Domain:
+        return next(iter(self.markets.values())).terms.domain
+
+    @property
+    def _venue_id(self) -> bytes:
+        return next(iter(self.markets.values())).terms.venue
+
+    async def collateral(self, account: Address) -> CollateralView:
+        """The account's commitments, balances and nonces, from memory."""
+        return collateral_of(self.engine.state, account)
+
+    async def raw_order(self, digest: bytes) -> bytes | None:
+        """An accepted order's bytes."""
+
+        def read(store: VenueStore) -> bytes | None:
+            row = store.order(digest)
+            return None if row is None else Message.decode(store.entry(row.sequence)).blobs[0]
+
+        return await self.read(read)
+
+    async def sealed_list(self, market: bytes, number: int) -> SealedListView:
+        """A sealed list as the members signed it; without signatures until the round has ended.
+
+        Raises OrderRefused for a round that was not sealed.
+        """
+        key = self.engine.state.key
+        return await self.read(lambda store: sealed_list_of(store, key, market, number))
+
+    async def inclusion(self, sequence: int, size: int) -> tuple[list[bytes], bytes]:
+        """The Merkle path of an entry in the log of the first `size`, and that log's root.
+
+        Raises OrderRefused if there is no such entry, or the log is too long to prove it here.
+        """
+        if not 0 <= sequence < size <= self.engine.log.size or size > MAX_INCLUSION:
+            raise OrderRefused(
+                f"log: entry {sequence} of {size}; it has {self.engine.log.size}",
+                "ask for one that is there",
+                "entry-unknown",
+            )
+
+        def read(store: VenueStore) -> tuple[list[bytes], bytes]:
+            hashes = store.leaf_hashes(0, size)
+            tree = merkle.Frontier()
+            for leaf in hashes:
+                tree.append(leaf)
+            return list(merkle.inclusion(hashes, sequence)), tree.root()
+
+        return await self.read(read)
+
+
+__all__ = ["CollateralView", "MarketView", "Status", "Venue"]

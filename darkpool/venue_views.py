@@ -1,0 +1,126 @@
+"""What a venue shows of itself: markets, status, an account's collateral, a sealed list."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from commitments.paillier import PublicKey
+from darkpool.errors import OrderRefused
+from darkpool.instrument import Instrument
+from darkpool.listing import ListedOrder
+from darkpool.market import Round
+from darkpool.message import Message
+from darkpool.order import Terms
+from darkpool.sealed_view import SealedListView
+from darkpool.state import VenueState
+from darkpool.store.venue_store import VenueStore
+from darkpool.types import Address
+
+
+@dataclass(slots=True)
+class MarketView:
+    """A market as it stands: terms, units, its latest round, when it is sealed next (unix seconds)."""
+
+    terms: Terms
+    instrument: Instrument
+    round: Round | None = None
+    next_seal_at: int | None = None
+    seal_now: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What does not work, each a reason or empty, and how far the log is."""
+
+    halted: str
+    database: str
+    chain: str
+    committee: str
+    log_size: int
+    log_root: bytes
+    pending_settlements: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCollateral:
+    """An account's F of a token, 48 bytes, and what is public: balance and unsettled nets, in quanta."""
+
+    token: Address
+    commitment: bytes
+    version: int
+    balance: int
+    pending_debit: int
+    pending_credit: int
+
+
+@dataclass(frozen=True, slots=True)
+class CollateralView:
+    """What an account's next order is proven against."""
+
+    known: bool
+    halted: bool
+    reasons: tuple[str, ...]
+    lowest_unused: int
+    used_above: frozenset[int]
+    tokens: tuple[TokenCollateral, ...]
+
+
+def collateral_of(state: VenueState, account: Address) -> CollateralView:
+    """The account's commitments, balances and nonces."""
+    ledger = state.ledger
+    nonces = ledger.nonces.get(account)
+    requests = ledger.halted.get(account, set())
+    reasons = [f"{kind} {number} is pending on chain" for kind, number in sorted(requests)]
+    if account in ledger.halted and not requests:
+        reasons = ["its rounds have not all ended"]
+    tokens = []
+    for token in state.tokens if nonces is not None else ():
+        free = ledger.of(account, token)
+        moves = (m for p in state.pending for m in p.movements)
+        pending = [m.amount for m in moves if (m.account, m.token) == (account, token)]
+        tokens.append(
+            TokenCollateral(
+                token,
+                free.current.encode(),
+                free.version,
+                ledger.balances.get((account, token), 0),
+                -sum(a for a in pending if a < 0),
+                sum(a for a in pending if a > 0),
+            )
+        )
+    return CollateralView(
+        nonces is not None,
+        account in ledger.halted,
+        tuple(reasons),
+        nonces.lowest_unused if nonces is not None else 0,
+        frozenset(nonces.used_above) if nonces is not None else frozenset(),
+        tuple(tokens),
+    )
+
+
+def sealed_list_of(store: VenueStore, key: PublicKey, market: bytes, number: int) -> SealedListView:
+    """A sealed list as the members signed it; without signatures until the round has ended.
+
+    Raises OrderRefused for a round that was not sealed, StoreError.
+    """
+    row = store.round(market, number)
+    if row is None or row.root is None or row.sealed_at is None:
+        raise OrderRefused(f"round: {number} was not sealed", "list the rounds", "round-unknown")
+    entries = [(s, Message.decode(store.entry(s))) for s, _ in store.sealed_orders(market, number)]
+    orders = [ListedOrder.read(entry.blobs[0], key, s) for s, entry in entries]
+    roots: Mapping[str, str] = {}
+    if row.result_sequence is not None:
+        roots = Message.decode(store.entry(row.result_sequence)).fields.get("roots", {})
+    return SealedListView(
+        market,
+        number,
+        row.reference,
+        row.sealed_at,
+        row.root,
+        row.terms_hash,
+        tuple(o.leaf for o in orders),
+        tuple(o.sequence for o in orders),
+        {int(index): bytes.fromhex(signature) for index, signature in roots.items()},
+    )

@@ -1,0 +1,146 @@
+"""Health, readiness, figures and event streams."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+
+from api.callers import client_key
+from darkpool.eip712 import address_of
+from darkpool.errors import Unavailable
+from darkpool.store.records import EventRow
+from darkpool.store.venue_store import Changes
+from darkpool.types import address_hex
+from tests.api.http import authorization, is_problem, serving, signed
+from tests.api.stand_in import ADA, BEN, StandIn, stand_in
+from tests.api.test_private import OWN, filled, order_row
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_health_is_about_the_process_alone(client: httpx.AsyncClient, venue: StandIn) -> None:
+    venue.found.database = venue.found.halted = "gone"
+    assert (await client.get("/v1/health")).json() == {"status": "up"}
+
+
+@pytest.mark.parametrize(
+    "part, status", [("halted", 503), ("database", 503), ("chain", 200), ("committee", 200)]
+)
+async def test_readiness_names_the_part_and_fails_if_orders_cannot_be_admitted(
+    client: httpx.AsyncClient, venue: StandIn, part: str, status: int
+) -> None:
+    assert (await client.get("/v1/ready")).json()["ready"] is True
+    setattr(venue.found, part, "gone")
+    response = await client.get("/v1/ready")
+    assert (response.status_code, response.json()["ready"]) == (status, status == 200)
+    assert response.json()[part] == "gone"
+
+
+async def test_metrics_count_and_name_nobody(client: httpx.AsyncClient, venue: StandIn) -> None:
+    filled(venue, 3)
+    order = f"/v1/orders/0x{(1).to_bytes(32).hex()}"
+    await signed(client, ADA, "GET", order)
+    await client.get("/v1/nothing")
+    venue.found.chain = "gone"
+    text = (await client.get("/metrics")).text
+    assert 'darkpool_http_requests_total{method="GET",route="/orders/{order}",status="200"} 1.0' in text
+    assert 'darkpool_http_requests_total{method="GET",route="none",status="404"} 1.0' in text
+    assert 'darkpool_orders{state="standing"} 2.0' in text
+    assert 'darkpool_orders{state="expired"} 0.0' in text
+    assert 'darkpool_well{part="chain"} 0.0' in text
+    assert 'darkpool_well{part="database"} 1.0' in text
+    assert "darkpool_log_entries 4.0" in text
+    labels = {
+        label for found in re.findall(r"\{([^}]*(?:\{[^}]*\})?[^}]*)\}", text) for label in found.split(",")
+    }
+    assert not [label for label in labels if re.search("0x[0-9a-fA-F]{8}", label)]
+    assert address_hex(address_of(ADA)) not in text
+
+
+async def test_metrics_are_answered_without_a_database(client: httpx.AsyncClient, venue: StandIn) -> None:
+    async def away(_: object) -> object:
+        raise Unavailable("gone", "database")
+
+    venue.read = away  # type: ignore[method-assign,assignment]
+    response = await client.get("/metrics")
+    assert response.status_code == 200
+    assert 'darkpool_well{part="database"} 0.0' in response.text
+    is_problem(await signed(client, ADA, "GET", f"{OWN}/orders"), "database-away")
+
+
+async def test_unusual_methods_share_one_label(client: httpx.AsyncClient) -> None:
+    for method in ("BREW", "WHEN", "PROPFIND"):
+        await client.request(method, "/v1/markets")
+    text = (await client.get("/metrics")).text
+    assert 'method="other",route="/markets",status="405"} 3.0' in text
+    assert "BREW" not in text
+
+
+def told(venue: StandIn) -> None:
+    venue.log(b"entry")
+    rows = [
+        EventRow(10, None, "round", '{"round": 1, "state": "open"}'),
+        EventRow(11, address_of(ADA), "fill", '{"state": "provisional"}'),
+        EventRow(12, address_of(BEN), "fill", '{"state": "busted"}'),
+        EventRow(13, None, "round", '{"round": 1, "state": "sealed"}'),
+    ]
+    venue.store.project(1, Changes(events=rows, orders=[order_row(0)]))
+
+
+async def ids(client: httpx.AsyncClient, path: str, last: str = "") -> list[int]:
+    headers = {"Last-Event-ID": last} if last else {}
+    if path.startswith(OWN):
+        headers["Authorization"] = authorization(ADA, "GET", path)
+    response = await client.get(path, headers=headers)
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/event-stream")
+    assert response.headers["cache-control"] == "no-cache"
+    return [int(found) for found in re.findall("^id: (.*)$", response.text, re.MULTILINE)]
+
+
+async def test_events_are_public_or_the_accounts_own(client: httpx.AsyncClient, venue: StandIn) -> None:
+    told(venue)
+    assert await ids(client, "/v1/events") == [1, 4]
+    assert await ids(client, f"{OWN}/events") == [1, 2, 4]
+    text = (await client.get("/v1/events")).text
+    assert 'event: round\ndata: {"at": 10, "round": 1, "state": "open"}\nid: 1\n' in text
+
+
+async def test_a_stream_resumes_after_the_last_event_seen(client: httpx.AsyncClient, venue: StandIn) -> None:
+    told(venue)
+    assert await ids(client, "/v1/events", "1") == [4]
+    assert await ids(client, f"{OWN}/events", "2") == [4]
+
+
+@pytest.mark.parametrize("value", ["", "-1", "x", "1.0", str(1 << 64), "0x1", "9" * 4000])
+async def test_a_malformed_last_event_id_is_refused(client: httpx.AsyncClient, value: str) -> None:
+    response = await client.get("/v1/events", headers={"Last-Event-ID": value})
+    assert is_problem(response, "bad-parameter")["parameter"] == "header.last-event-id"
+
+
+async def test_streams_are_bounded_and_given_back(tmp_path: Path) -> None:
+    venue = stand_in(tmp_path, max_streams=1)
+    async with serving(venue) as client:
+        for _ in range(3):
+            assert (await client.get("/v1/events")).status_code == 200
+        app = client._transport.app  # type: ignore[attr-defined]
+        app.state.streams = 1
+        is_problem(await client.get("/v1/events"), "busy")
+        assert app.state.streams == 1
+
+
+@pytest.mark.parametrize(
+    "host, key",
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("", ""),
+        ("unix:", "unix:"),
+    ],
+)
+async def test_one_customer_is_one_client(host: str, key: str) -> None:
+    assert client_key(host) == key
