@@ -97,6 +97,12 @@ class Settings(Group):
         """Where the operator's database is. May hold a password."""
         return self.database.url or f"sqlite:///{folder / 'venue.db'}"
 
+    @property
+    def api_url(self) -> str:
+        """Where a process on this machine reaches the API."""
+        host = "127.0.0.1" if self.api.host in {"0.0.0.0", "::"} else self.api.host  # noqa: S104
+        return f"http://{host}:{self.api.port}"
+
     def units(self, symbol: str) -> TokenUnits:
         """The units of a token. Raises ConfigError if it is not among the venue's."""
         for token in self.token:

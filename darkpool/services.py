@@ -115,9 +115,7 @@ async def up(folder: Path, settings: Settings, progress: Progress) -> AsyncItera
             environment={"PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])},
         )
         venue = await stack.enter_async_context(Supervisor([api]))
-        running = Running(
-            deployment, f"http://{settings.api.host}:{port}", rpc_url, ports, (*outer, members, venue)
-        )
+        running = Running(deployment, settings.api_url, rpc_url, ports, (*outer, members, venue))
         await _answering(running, settings, progress)
         yield running
 
@@ -187,8 +185,7 @@ async def _answering(running: Running, settings: Settings, progress: Progress) -
     """Wait until the API says that it is ready. Raises ConfigError."""
     import httpx
 
-    host = settings.api.host if settings.api.host not in {"0.0.0.0", "::"} else "127.0.0.1"  # noqa: S104
-    url = f"http://{host}:{settings.api.port}/v1/ready"
+    url = f"{settings.api_url}/v1/ready"
     failed = asyncio.create_task(running.wait())
     started = time.monotonic()
     async with httpx.AsyncClient(trust_env=False, timeout=5) as client:

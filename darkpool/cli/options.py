@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,8 @@ import typer
 if TYPE_CHECKING:
     from darkpool.progress import Progress
 
+FolderOption = Annotated[Path, typer.Option("--data", help="Data folder.", envvar="DARKPOOL_DATA")]
+DEFAULT_FOLDER = Path("data")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 

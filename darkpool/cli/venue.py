@@ -1,4 +1,4 @@
-"""Commands of whoever runs a venue: `up`, and the operator's word to a running one."""
+"""`darkpool up`: a whole venue on this machine."""
 
 from __future__ import annotations
 
@@ -8,16 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from darkpool.cli.options import JsonOption, ProfileName, shown_progress
+from darkpool.cli.options import DEFAULT_FOLDER, FolderOption, JsonOption, ProfileName, shown_progress
 
 if TYPE_CHECKING:
     from darkpool.config import Settings
     from darkpool.services import Running
-
-operator = typer.Typer(help="The operator's word to a running venue.", no_args_is_help=True)
-
-FolderOption = Annotated[Path, typer.Option("--data", help="Data folder.", envvar="DARKPOOL_DATA")]
-DEFAULT_FOLDER = Path("data")
 
 
 def up(

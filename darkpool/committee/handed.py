@@ -55,25 +55,30 @@ class Handed:
         """How many wait."""
         return len(self._waiting)
 
+    @property
+    def index(self) -> int:
+        """The member's."""
+        return self._seat.index
+
+    def row(self, digest: bytes) -> HandedRow | None:
+        """What became of an order handed to this member. Raises StoreError."""
+        return self._store.handed(digest)
+
     def take(self, raw: bytes) -> Acknowledgement:
         """Screen an order, keep it durably, acknowledge it. Raises OrderRefused, Busy, StoreError."""
         now = int(time.time())
         statement = screened(self._state.markets, raw, now)
         digest = order_hash(raw)
         terms = self._state.markets[statement.market]
-        book = self._state.books[statement.market]
         self._state.ledger.check_may_trade(Address(statement.account))
         row = self._store.handed(digest)
-        if row is None:
-            if book.find(Address(statement.account), Nonce(statement.nonce)) is None:
-                self._state.ledger.check_nonce(Address(statement.account), Nonce(statement.nonce))
+        if row is None or row.state is HandedState.REFUSED:  # what stood against it may have passed
+            self._state.ledger.check_nonce(Address(statement.account), Nonce(statement.nonce))
             if len(self._waiting) >= MAX_WAITING:
                 raise Busy(f"member: {MAX_WAITING} handed orders wait already", 5)
             row = HandedRow(digest, raw, now)
             self._store.hand(row)
             self._waiting[digest] = now
-        elif row.state is HandedState.REFUSED:
-            raise OrderRefused(f"order: the operator refused it: {row.reason}", "", "refused")
         signed = acknowledgement_digest(terms.domain, digest, row.received_at)
         return Acknowledgement(digest, row.received_at, eip712.sign_digest(signed, self._seat.signing_key))
 
@@ -96,11 +101,15 @@ class Handed:
                 self._store.mark(digest, HandedState.LOGGED, "")
                 del self._waiting[digest]
 
+    @property
+    def late(self) -> int:
+        """How many the operator has left waiting for too long."""
+        return sum(time.time() - at > PATIENCE_SECONDS for at in self._waiting.values())
+
     def check_patience(self) -> None:
         """Raises OrderRefused if the operator has left an order waiting for too long."""
-        late = [d for d, at in self._waiting.items() if time.time() - at > PATIENCE_SECONDS]
-        if late:
+        if self.late:
             raise OrderRefused(
-                f"seal: {len(late)} handed orders wait for more than {PATIENCE_SECONDS} s, first {late[0].hex()}",
+                f"sign: {self.late} orders handed to this member wait for more than {PATIENCE_SECONDS} s",
                 "log them, or name a reason for each",
             )

@@ -1,0 +1,106 @@
+"""The operator's word to a running venue: signed with the key in the data folder, said over the API."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from darkpool.cli.options import DEFAULT_FOLDER, FolderOption, JsonOption
+
+operator = typer.Typer(help="The operator's word to a running venue.", no_args_is_help=True)
+
+_EXPIRES_SECONDS = 30
+
+
+def _call(data: Path, method: str, path: str, body: dict[str, str] | None = None) -> Any:  # noqa: ANN401
+    """The API's answer to a signed request. Raises OrderRefused with the problem's own words, ConfigError."""
+    import time
+
+    import httpx
+
+    from darkpool import eip712
+    from darkpool.config import Settings
+    from darkpool.deployment import Deployment, operator_key
+    from darkpool.errors import ConfigError, OrderRefused, PeerFault
+    from darkpool.request import sign_request
+
+    deployment, settings = Deployment.load(data), Settings.load(data)
+    if deployment is None:
+        raise ConfigError(f"{data}: no venue lives here", "give its folder with --data")
+    content = json.dumps(body).encode() if body is not None else b""
+    domain = eip712.Domain(deployment.chain_id, deployment.vault)
+    expires = int(time.time()) + _EXPIRES_SECONDS
+    headers = {
+        "Authorization": sign_request(operator_key(data), domain, method, path, content, expires),
+        "Content-Type": "application/json",
+    }
+    try:
+        answer = httpx.request(
+            method, settings.api_url + path, content=content, headers=headers, timeout=30, trust_env=False
+        )
+    except httpx.HTTPError as error:
+        raise PeerFault(f"no answer ({type(error).__name__})", "is it up?", "venue") from None
+    document = answer.json() if answer.content else {}
+    if answer.is_error and "type" in document:
+        raise OrderRefused(str(document.get("detail")), str(document.get("hint", "")))
+    return document
+
+
+def _market_id(data: Path, name: str) -> str:
+    from darkpool.errors import ConfigError
+
+    markets = {m["name"]: str(m["id"]) for m in _call(data, "GET", "/v1/markets")}
+    if name not in markets:
+        raise ConfigError(f"market {name!r}: not one of {', '.join(sorted(markets))}", "give a name of these")
+    return markets[name]
+
+
+@operator.command(epilog="Example: darkpool operator status --data ./data")
+def status(data: FolderOption = DEFAULT_FOLDER, as_json: JsonOption = False) -> None:
+    """What works, what does not, and the open rounds."""
+    from rich.console import Console
+    from rich.table import Table
+
+    found, markets = _call(data, "GET", "/v1/ready"), _call(data, "GET", "/v1/markets")
+    if as_json:
+        typer.echo(json.dumps({**found, "markets": markets}))
+        return
+    table = Table(title="ready" if found["ready"] else "not ready", show_header=False)
+    for part in ("halted", "database", "chain", "committee"):
+        table.add_row(part, found[part] or ("no" if part == "halted" else "well"))
+    table.add_row("log", f"{found['log_size']} entries")
+    table.add_row("settlements not final", str(found["pending_settlements"]))
+    for market in markets:
+        now = market["round"]
+        if now is not None:
+            table.add_row(market["name"], f"round {now['number']} {now['state']} at {now['reference_price']}")
+    Console().print(table)
+
+
+@operator.command(epilog="Example: darkpool operator seal WETH-USDC")
+def seal(
+    market: Annotated[str, typer.Argument(help="Name of the market.")], data: FolderOption = DEFAULT_FOLDER
+) -> None:
+    """Seal the market's open round now."""
+    _call(data, "POST", f"/v1/operator/markets/{_market_id(data, market)}/seal")
+    typer.echo("sealing")
+
+
+@operator.command(epilog='Example: darkpool operator halt "maintenance until 14:00 UTC"')
+def halt(
+    reason: Annotated[str, typer.Argument(help="What traders will read.")],
+    data: FolderOption = DEFAULT_FOLDER,
+) -> None:
+    """Take no orders and seal no rounds until resume; what is sealed is finished."""
+    _call(data, "POST", "/v1/operator/halt", {"reason": reason})
+    typer.echo("halted")
+
+
+@operator.command(epilog="Example: darkpool operator resume")
+def resume(data: FolderOption = DEFAULT_FOLDER) -> None:
+    """Go on after a halt."""
+    _call(data, "POST", "/v1/operator/resume")
+    typer.echo("resumed")
