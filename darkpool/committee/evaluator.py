@@ -168,6 +168,11 @@ class Evaluator:
             finally:
                 self._pending = None
 
+    def lost(self, peer: int) -> None:
+        """The channel to member `peer` is gone, and with it perhaps bytes: no evaluation can end any more."""
+        if self._transport is not None and not self._closing:
+            self._fail(f"the link to member {peer} was lost")
+
     async def close(self) -> None:
         """Stop the child, kill it if it does not stop, and wait for its end. Can be called at any time."""
         if self._transport is None:

@@ -170,6 +170,7 @@ class Mesh:
         self.peers = tuple(i for i in range(1, members + 1) if i != index)
         self.links: dict[int, Link] = {}
         self.on_mpc: Callable[[int, bytes], None] = lambda _peer, _data: None
+        self.on_lost: Callable[[int], None] = lambda _peer: None
         self._past_frames = self._past_octets = 0  # of links that are gone
         self._arrived: defaultdict[tuple[bytes, bytes], dict[int, bytes]] = defaultdict(dict)
         self._bound: dict[bytes, dict[int, Link]] = {}
@@ -220,6 +221,7 @@ class Mesh:
             self._past_frames += link.frames
             self._past_octets += link.octets
             link.close()
+            self.on_lost(peer)
 
     async def _notify(self) -> None:
         async with self._changed:
