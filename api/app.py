@@ -16,6 +16,7 @@ from api.head import Head
 from api.metrics import Measured, Metrics
 from api.problems import KINDS, SCHEMA, internal, problem, problem_of
 from api.routes import accounts, events, log, markets, operations, operator, orders, rounds, settlements
+from api.unread import CloseUnread
 from darkpool.errors import DarkpoolError
 from darkpool.venue import Venue
 
@@ -58,6 +59,7 @@ def create_app(venue: Venue, lifespan: Lifespan | None = None) -> FastAPI:
     app.include_router(v1)
     app.include_router(operations.metrics_router, dependencies=[Depends(limit_client)])
     app.add_middleware(Measured, metrics=app.state.metrics)
+    app.add_middleware(CloseUnread)
     app.add_middleware(Head)
     app.add_exception_handler(DarkpoolError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)

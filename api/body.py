@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Annotated, Any, Final, TypeAlias
 
 from fastapi import Depends, Request
+from starlette.requests import ClientDisconnect
 
 from api.parameters import hex_schema
 from api.venue import VenueOf
@@ -28,11 +29,14 @@ async def read_body(request: Request, venue: VenueOf) -> bytes:
     if not announced.isdigit() or len(announced) > _MAX_LENGTH_DIGITS or int(announced) > limit:
         raise _too_large(limit)
     parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise _too_large(limit)
-        parts.append(part)
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > limit:
+                raise _too_large(limit)
+            parts.append(part)
+    except ClientDisconnect:
+        raise OrderRefused("body: cut short", "send all of it", "body-malformed") from None
     return b"".join(parts)
 
 

@@ -47,7 +47,7 @@ def client_key(host: str) -> str:
     return host
 
 
-def limit_client(request: Request) -> None:
+async def limit_client(request: Request) -> None:
     """Raises Busy when the client's bucket is empty."""
     limits: Limits = request.app.state.limits
     limits.clients.take(client_key(request.client.host if request.client else ""), "client")

@@ -12,8 +12,8 @@ from darkpool.jsonfields import hex_text
 from darkpool.venue import MarketView, Venue
 
 
-def venue_of(request: Request) -> Venue:
-    """The venue the app was made for."""
+async def venue_of(request: Request) -> Venue:
+    """The venue the app was made for."""  # async: FastAPI would call it in a thread
     venue: Venue = request.app.state.venue
     return venue
 

@@ -16,15 +16,16 @@ from commitments.errors import CommitmentsError, VerificationError
 from commitments.order_statement import Statement
 from darkpool import eip712
 from darkpool.book import cancel_all_digest, cancel_digest
+from darkpool.certificates import check_abandoned
 from darkpool.chain_events import read_events
-from darkpool.errors import ConfigError, DarkpoolError, PeerFault
+from darkpool.errors import ConfigError, DarkpoolError, OrderRefused, PeerFault
 from darkpool.jsonfields import Fields, hex_text, read_hex
 from darkpool.message import Message, read_terms
 from darkpool.netting import Signers
 from darkpool.order import Terms, TimeInForce, order_hash
 from darkpool.receipt import Kind, Receipt
 from darkpool.sealed_view import SealedListView
-from darkpool.types import Address, Nonce
+from darkpool.types import Address, Nonce, Signature
 
 MAX_PATH: Final = 64
 _OPERATOR: Final = "operator"
@@ -105,7 +106,7 @@ def check_inclusion(
     Steps:
     1. the operator signed the receipt, and it is for an order of this market;
     2. the log under the receipt's root has the order at the place promised, and so has the later log;
-    3. the list is the members', of the round promised or the next, and the order is in it; or
+    3. the list is of the round promised or the next, it has the order, and it is the members'; or
     4. the later log has an entry after the order's that ends it for a reason that holds.
 
     Raises PeerFault naming what does not hold: with the receipt that is evidence against the operator. Raises
@@ -117,29 +118,57 @@ def check_inclusion(
     receipt.check(terms.domain, operator)
     # 2
     statement = _promised(receipt, evidence)
+    ending = _ending(receipt, evidence)
     # 3
     if sealed is not None:
         if sealed.market != receipt.market or sealed.round not in {receipt.round, receipt.round + 1}:
             raise ConfigError(
                 f"sealed list: of round {sealed.round}", f"give that of round {receipt.round} or the next"
             )
-        sealed.check(terms.domain, signers)
         if receipt.subject in sealed.hashes:
             place = sealed.hashes.index(receipt.subject) + 1
-            return f"sealed in round {sealed.round}, order {place} of {len(sealed.leaves)}"
+            said = f"sealed in round {sealed.round}, order {place} of {len(sealed.leaves)}"
+            return said + _end_of_round(sealed, ending, terms, signers)
+        sealed.check(terms.domain, signers)
+        if ending is None:
+            raise PeerFault(
+                f"receipt: round {sealed.round} was sealed without the order, for no reason", peer=_OPERATOR
+            )
     # 4
+    if ending is None:
+        return f"in the log as entry {receipt.sequence}, and still to be sealed"
+    return f"{_reason(ending, statement, terms)}, entry {evidence.ending_sequence}"
+
+
+def _end_of_round(sealed: SealedListView, ending: Message | None, terms: Terms, signers: Signers) -> str:
+    """How the round with the order went, if not to a result. Raises PeerFault."""
+    sealed.check_leaves()
+    if sealed.signatures:
+        sealed.check(terms.domain, signers)
+        return ""
+    if ending is None:
+        return "; the members' signatures follow with its end"
+    if ending.op == "abort":
+        signatures = [Signature(blob) for blob in ending.blobs]
+        try:
+            check_abandoned(sealed.digest(terms.domain), terms.domain, signatures, signers)
+        except OrderRefused as error:
+            raise PeerFault(f"abort of round {sealed.round}: {error}", peer=_OPERATOR) from None
+        return ", which was aborted"
+    if ending.op == "chain" and ending.integer("at") > sealed.sealed_at + terms.settle_window:
+        return ", which had no result within its settle window"
+    raise PeerFault(f"round {sealed.round}: it ended without the members' signatures", peer=_OPERATOR)
+
+
+def _ending(receipt: Receipt, evidence: Evidence) -> Message | None:
+    """The entry that ended the order, if one did. Raises PeerFault unless it is where it is said to be."""
     if not evidence.ending:
-        if sealed is None:
-            return f"in the log as entry {receipt.sequence}, and still to be sealed"
-        raise PeerFault(
-            f"receipt: round {sealed.round} was sealed without the order, for no reason", peer=_OPERATOR
-        )
-    if evidence.ending_sequence <= receipt.sequence:
+        return None
+    sequence = evidence.ending_sequence
+    if sequence <= receipt.sequence:
         raise PeerFault("receipt: the reason given came before the order", peer=_OPERATOR)
-    _check_place(
-        evidence.ending, evidence.ending_sequence, evidence.size, evidence.ending_path, evidence.root
-    )
-    return f"{_reason(Message.decode(evidence.ending), statement, terms)}, entry {evidence.ending_sequence}"
+    _check_place(evidence.ending, sequence, evidence.size, evidence.ending_path, evidence.root)
+    return Message.decode(evidence.ending)
 
 
 def _promised(receipt: Receipt, evidence: Evidence) -> Statement:

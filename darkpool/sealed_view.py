@@ -23,7 +23,7 @@ class SealedListView:
     """A round's sealed list as the venue publishes it, in list order.
 
     reference: grid level; sealed_at: unix seconds; leaves: `SealedOrder.leaf` of each order; sequences: their
-    log entries; signatures: the members', by index.
+    log entries; signatures: the members', by index, none until the round has ended with a result.
     """
 
     market: bytes
@@ -58,10 +58,14 @@ class SealedListView:
             ),
         )
 
-    def check(self, domain: eip712.Domain, signers: Signers) -> None:
-        """Raises PeerFault unless at least 2t+1 members, and nobody else, signed this very list."""
+    def check_leaves(self) -> None:
+        """Raises PeerFault unless the root is that of the leaves."""
         if merkle.root(self.leaves) != self.root:
             raise PeerFault(f"sealed list {self.round}: its leaves do not have its root", peer=_OPERATOR)
+
+    def check(self, domain: eip712.Domain, signers: Signers) -> None:
+        """Raises PeerFault unless at least 2t+1 members, and nobody else, signed this very list."""
+        self.check_leaves()
         needed = 2 * signers.threshold + 1
         if len(self.signatures) < needed:
             raise PeerFault(
