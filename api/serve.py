@@ -20,7 +20,7 @@ from darkpool.config import Settings
 from darkpool.errors import DarkpoolError
 from darkpool.operator import open_venue
 
-GRACE_SECONDS: Final = 5
+GRACE_SECONDS: Final = 3  # less than the supervisor gives (supervise.py)
 KEEP_ALIVE_SECONDS: Final = 30
 
 
@@ -36,9 +36,16 @@ async def _serve(folder: Path, settings: Settings, sockets: Path, rpc_url: str) 
             limit_concurrency=settings.api.max_connections,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=GRACE_SECONDS,
+            lifespan="off",
         )
         server = uvicorn.Server(config)
-        await server.serve()
+        serving = asyncio.create_task(server.serve())
+        try:
+            await asyncio.shield(serving)
+        finally:
+            # What is under way is answered while there is a venue to answer it.
+            server.should_exit = True
+            await serving
 
 
 def main(arguments: list[str]) -> int:

@@ -74,33 +74,6 @@ def root(entries: Iterable[bytes]) -> bytes:
     return frontier.root()
 
 
-def inclusion(leaf_hashes: Sequence[bytes], index: int) -> Path:
-    """PATH(index, D) of RFC 9162 section 2.1.3.1 over leaves given by their hashes, for `verify_inclusion`.
-
-    Raises ParameterError if there is no such leaf.
-    """
-    if not 0 <= index < len(leaf_hashes):
-        raise ParameterError(f"leaf {index} of a tree of {len(leaf_hashes)} leaves")
-    path: list[bytes] = []
-    low, high = 0, len(leaf_hashes)
-    while high - low > 1:
-        middle = low + (1 << (high - low - 1).bit_length() - 1)
-        if index < middle:
-            path.append(_hash_of(leaf_hashes[middle:high]))
-            high = middle
-        else:
-            path.append(_hash_of(leaf_hashes[low:middle]))
-            low = middle
-    return tuple(reversed(path))
-
-
-def _hash_of(leaf_hashes: Sequence[bytes]) -> bytes:
-    frontier = Frontier()
-    for leaf in leaf_hashes:
-        frontier.append(leaf)
-    return frontier.root()
-
-
 class Tree:
     """An append-only tree in memory that proves inclusion and consistency.
 
@@ -124,6 +97,12 @@ class Tree:
         if self.size >= MAX_SIZE:
             raise ParameterError(f"the tree is full: {MAX_SIZE} leaves")
         return int(self._tree.append_entry(bytes(entry))) - 1
+
+    def append_hash(self, leaf: bytes) -> None:
+        """Adds a leaf of which only the hash is at hand. Raises ParameterError when the tree is full."""
+        if self.size >= MAX_SIZE:
+            raise ParameterError(f"the tree is full: {MAX_SIZE} leaves")
+        self._tree._store_leaf(None, leaf)  # noqa: SLF001 - what append_entry does once it has the hash
 
     def root(self, size: int | None = None) -> bytes:
         """The tree hash of the first `size` leaves (default all), 32 bytes."""

@@ -55,27 +55,26 @@ class FreeCollateral:
             return
         raise OrderRefused(
             f"collateral: {name} commitment of version {version} has been spent from since",
-            f"prove anew, new salt, against version {self.version}: {self.current.encode().hex()}",
+            f"prove anew, new salt, against version {self.version}: 0x{self.current.encode().hex()}",
             "collateral-decreased",
-            {"token": name, "commitment": self.current.encode().hex(), "version": self.version},
+            {"token": name, "commitment": "0x" + self.current.encode().hex(), "version": self.version},
         )
 
 
 @dataclass(slots=True)
 class Nonces:
-    """The nonces an account has used: all below `lowest_unused`, and some within the window above it.
-
-    `burnt` holds nonces cancelled on chain, by word: bit i for nonce 256 * word + i.
-    """
+    """The nonces an account has used: all below `lowest_unused`, and some within the window above it."""
 
     lowest_unused: int = 0
     used_above: set[int] = field(default_factory=set)
-    burnt: dict[int, int] = field(default_factory=dict)
+
+    def copy(self) -> Nonces:
+        """An independent copy, for a tentative admission."""
+        return Nonces(self.lowest_unused, set(self.used_above))
 
     def check(self, nonce: Nonce) -> None:
         """Raises OrderRefused for a used one, or one beyond the window."""
-        word, bit = divmod(nonce, NONCES_PER_WORD)
-        if nonce < self.lowest_unused or nonce in self.used_above or self.burnt.get(word, 0) >> bit & 1:
+        if nonce < self.lowest_unused or nonce in self.used_above:
             raise OrderRefused(
                 f"nonce: {nonce} is used",
                 f"use an unused one from {self.lowest_unused} upwards",
@@ -101,13 +100,15 @@ class Nonces:
 class Ledger:
     """What holds for an account in every market: F and chain balance of each token, spent nonces, halts.
 
-    Only accounts with a final deposit are known: nothing is kept of anybody else.
+    Only accounts with a final deposit are known. Of others nothing is kept but what they did on chain: nonces
+    burnt and requests made before the first deposit would break settlements after it.
     """
 
     def __init__(self) -> None:
         self.free: dict[tuple[Address, Address], FreeCollateral] = {}
         self.balances: dict[tuple[Address, Address], int] = {}  # quanta, as the final chain events add up
         self.nonces: dict[Address, Nonces] = {}
+        self.burnt: dict[tuple[Address, int], int] = {}  # by word: bit i for nonce 256 * word + i
         # Accounts that asked on chain to leave or to burn nonces: their requests without an answer yet.
         self.halted: dict[Address, set[Request]] = {}
 
@@ -116,7 +117,7 @@ class Ledger:
         return account in self.nonces
 
     def check_may_trade(self, account: Address) -> None:
-        """Raises OrderRefused for an account that never deposited, as flooding must cost something, or is halted."""
+        """Raises OrderRefused for an account that is halted, or never deposited: flooding must cost."""
         if account not in self.nonces:
             raise OrderRefused(
                 "account: it has no final deposit",
@@ -132,7 +133,20 @@ class Ledger:
 
     def check_nonce(self, account: Address, nonce: Nonce) -> None:
         """One sequence for all markets, as the vault keeps its nullifiers. Raises OrderRefused."""
+        self.check_not_burnt(account, nonce)
         self.nonces[account].check(nonce)
+
+    def check_not_burnt(self, account: Address, nonce: Nonce) -> None:
+        """Raises OrderRefused for one the account cancelled on chain."""
+        word, bit = divmod(nonce, NONCES_PER_WORD)
+        if self.burnt.get((account, word), 0) >> bit & 1:
+            lowest = self.nonces[account].lowest_unused
+            raise OrderRefused(
+                f"nonce: {nonce} was cancelled on chain",
+                f"use another one from {lowest} upwards",
+                "nonce-used",
+                {"lowest_unused": lowest},
+            )
 
     def use_nonce(self, account: Address, nonce: Nonce) -> None:
         """It is spent."""
@@ -140,12 +154,14 @@ class Ledger:
 
     def burn(self, account: Address, word: int, mask: int) -> None:
         """Nonces cancelled on chain: the vault would refuse a settlement of them."""
-        if account in self.nonces:
-            burnt = self.nonces[account].burnt
-            burnt[word] = burnt.get(word, 0) | mask
+        self.burnt[account, word] = self.burnt.get((account, word), 0) | mask
 
     def of(self, account: Address, token: Address) -> FreeCollateral:
-        """The account's F of that token; identity and version 0 for one never seen."""
+        """The account's F of that token, to look at; identity and version 0 for one never seen."""
+        return self.free.get((account, token)) or FreeCollateral()
+
+    def changing(self, account: Address, token: Address) -> FreeCollateral:
+        """As `of`, to change it."""
         return self.free.setdefault((account, token), FreeCollateral())
 
     def deposit(self, account: Address, token: Address, amount: Quanta) -> None:
@@ -161,17 +177,17 @@ class Ledger:
 
     def credit(self, account: Address, token: Address, amount: int) -> None:
         """F += amount * G."""
-        self.of(account, token).increase(generator_g() * amount)
+        self.changing(account, token).increase(generator_g() * amount)
 
     def restart(self, account: Address) -> None:
-        """Every F from the public chain balance, so that mistakes and races heal; the account may trade again.
+        """Every F from the public chain balance, so that mistakes and races heal; it may trade again.
 
         Called when its requests are answered and it has no order and no unsettled net anywhere.
         """
         del self.halted[account]
         for (owner, token), balance in list(self.balances.items()):
             if owner == account:
-                free = self.of(account, token)
+                free = self.changing(account, token)
                 free.decrease(free.current)
                 free.increase(generator_g() * balance)
                 free.since_decrease = [free.current.encode()]

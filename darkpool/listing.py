@@ -87,25 +87,40 @@ class SealedList:
 
     def digest(self, domain: eip712.Domain) -> bytes:
         """What every member signs. It also names the list to the masks, so no two rounds share one."""
-        return eip712.digest(
+        return sealed_digest(
             domain,
-            "SealedRound(bytes32 market,uint64 round,uint16 reference,uint64 sealedAt,uint32 orders,"
-            "bytes32 root,bytes32 terms)",
-            (
-                self.market,
-                self.round,
-                self.reference,
-                self.sealed_at,
-                len(self.orders),
-                self.root,
-                self.terms_hash,
-            ),
+            self.market,
+            self.round,
+            self.reference,
+            self.sealed_at,
+            len(self.orders),
+            self.root,
+            self.terms_hash,
         )
 
     @property
     def accounts(self) -> tuple[Address, ...]:
         """The accounts with an order in the list, ascending."""
         return tuple(sorted({o.account for o in self.orders}))
+
+
+def sealed_digest(
+    domain: eip712.Domain,
+    market: bytes,
+    number: int,
+    reference: int,
+    sealed_at: int,
+    orders: int,
+    root: bytes,
+    terms_hash: bytes,
+) -> bytes:
+    """The EIP-712 digest of a sealed list, by what is public of it."""
+    return eip712.digest(
+        domain,
+        "SealedRound(bytes32 market,uint64 round,uint16 reference,uint64 sealedAt,uint32 orders,"
+        "bytes32 root,bytes32 terms)",
+        (market, number, reference, sealed_at, orders, root, terms_hash),
+    )
 
 
 @dataclass(frozen=True, slots=True)

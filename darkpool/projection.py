@@ -12,14 +12,16 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from darkpool.book import End, Ended, cancel_all_digest, cancel_digest
+from darkpool.effects import Pending
 from darkpool.engine import Committed
+from darkpool.jsonfields import hex_text
 from darkpool.listing import ListedOrder
 from darkpool.market import Round, RoundState
 from darkpool.message import Message
 from darkpool.receipt import Kind, Receipt
 from darkpool.settlement import digest as settlement_digest
 from darkpool.snapshot import pending_message
-from darkpool.state import Pending, VenueState
+from darkpool.state import VenueState
 from darkpool.store.database import StoreError
 from darkpool.store.records import (
     BoxRow,
@@ -78,7 +80,7 @@ class _Rows:
 class Projector:
     """Writes the read model of one store. Call it in the store's thread only.
 
-    `publish` is told of events once they are written. If the database is away, rows wait here and `behind` says so.
+    `publish` is told of events once they are written. If the database is away, rows wait here: see `behind`.
     """
 
     def __init__(
@@ -148,7 +150,7 @@ class Projector:
         entry, effects, at = one.entry, one.effects, one.entry.integer("time")
         for order in effects.accepted:
             self._rows.orders[order.hash] = _order_row(order, at)
-            self._tell(at, order.account, "order", {"order": order.hash.hex(), "state": "standing"})
+            self._tell(at, order.account, "order", {"order": hex_text(order.hash), "state": "standing"})
         if entry.op in _KINDS:
             receipt = receipt_of(self._state, one, self._key)
             self._rows.receipts.append(
@@ -182,7 +184,7 @@ class Projector:
             ended_sequence=one.sequence,
             replaced_by=by if ended.end is End.REPLACED else None,
         )
-        data = {"order": order.hash.hex(), "state": ended.end, "reason": ended.reason, "round": number}
+        data = {"order": hex_text(order.hash), "state": ended.end, "reason": ended.reason, "round": number}
         self._tell(one.entry.integer("time"), order.account, "order", data)
 
     def _advance(self, one: Committed, market_round: Round) -> None:
@@ -215,7 +217,7 @@ class Projector:
                 seal_sequence=one.sequence,
             )
             self._rows.sealed += [
-                SealedRow(market, number, position, order.sequence, order.hash)
+                SealedRow(market, number, position, order.sequence, order.leaf)
                 for position, order in enumerate(sealed.orders)
             ]
         result, pending = one.effects.result, one.effects.pending
@@ -282,7 +284,7 @@ class Projector:
         self._rows.events.append(EventRow(at, account, kind, json.dumps(data, sort_keys=True)))
 
     def _tell_round(self, at: int, row: RoundRow) -> None:
-        data: dict[str, object] = {"market": row.market.hex(), "round": row.number, "state": row.state}
+        data: dict[str, object] = {"market": hex_text(row.market), "round": row.number, "state": row.state}
         data["reference"] = row.reference_price
         if row.price is not None:
             data |= {"price": self._price_text(row.market, row.price), "volume": row.volume}
@@ -291,7 +293,7 @@ class Projector:
         self._tell(at, None, "round", data)
 
     def _tell_fill(self, at: int, account: bytes, market: bytes, number: int, state: FillState) -> None:
-        self._tell(at, account, "fill", {"market": market.hex(), "round": number, "state": state})
+        self._tell(at, account, "fill", {"market": hex_text(market), "round": number, "state": state})
 
 
 def _order_row(order: ListedOrder, at: int) -> OrderRow:

@@ -12,6 +12,7 @@ from commitments.params import MAX_ORDERS_PER_ROUND
 from darkpool import eip712
 from darkpool.errors import PeerFault
 from darkpool.jsonfields import Fields, hex_text, read_hex
+from darkpool.listing import sealed_digest
 from darkpool.netting import Signers
 
 LEAF_BYTES: Final = 20 + 8 + 32 + 96 + 96 + 32
@@ -43,19 +44,15 @@ class SealedListView:
 
     def digest(self, domain: eip712.Domain) -> bytes:
         """As `SealedList.digest`, of the leaves alone."""
-        return eip712.digest(
+        return sealed_digest(
             domain,
-            "SealedRound(bytes32 market,uint64 round,uint16 reference,uint64 sealedAt,uint32 orders,"
-            "bytes32 root,bytes32 terms)",
-            (
-                self.market,
-                self.round,
-                self.reference,
-                self.sealed_at,
-                len(self.leaves),
-                self.root,
-                self.terms_hash,
-            ),
+            self.market,
+            self.round,
+            self.reference,
+            self.sealed_at,
+            len(self.leaves),
+            self.root,
+            self.terms_hash,
         )
 
     def check_leaves(self) -> None:

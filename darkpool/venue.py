@@ -21,6 +21,7 @@ from darkpool.book import cancel_digest
 from darkpool.buckets import TokenBuckets
 from darkpool.chain import Receipt as ChainReceipt
 from darkpool.config import Settings
+from darkpool.effects import Pending
 from darkpool.engine import Committed, Draft, Engine, Threads, order_draft
 from darkpool.errors import Busy, OrderRefused, Unavailable
 from darkpool.events import Events
@@ -35,7 +36,6 @@ from darkpool.receipt import Receipt
 from darkpool.request import register_digest
 from darkpool.sealed_view import SealedListView
 from darkpool.settlement import digest as settlement_digest
-from darkpool.state import Pending
 from darkpool.store.records import AccountRow, SettlementState
 from darkpool.store.venue_store import VenueStore
 from darkpool.types import Address, Nonce, PrivateKey
@@ -44,7 +44,8 @@ from darkpool.venue_views import CollateralView, MarketView, Status, collateral_
 T = TypeVar("T")
 
 HALTED_FILE: Final = "halted"
-MAX_INCLUSION: Final = 1 << 20  # entries of a log whose inclusion is proven here
+MAX_INCLUSION: Final = 1 << 20  # entries of a log whose inclusion is proven here, by a tree in memory
+_LEAVES: Final = 1 << 14
 
 log = logging.getLogger("darkpool.venue")
 
@@ -72,6 +73,7 @@ class Venue:
         self.chain_trouble = self.database_trouble = ""
         self._folder, self._threads, self._store, self._projector = folder, threads, store, projector
         self._key = operator_key
+        self._tree = merkle.Tree()
         self._rates = TokenBuckets(settings.api.orders_per_second, settings.api.order_burst)
         self.intake: Final = Intake(engine.state.key, settings.admission, self._commit)
         halted = folder / HALTED_FILE
@@ -232,10 +234,12 @@ class Venue:
     async def _wish(
         self, op: str, market: bytes, account: Address, fields: Mapping[str, str | int]
     ) -> Receipt:
-        # Not while the log may not be written; but a venue the operator paused still lets orders go.
+        # A venue that the operator halted still lets orders go.
+        draft = Draft(op, {"market": market.hex(), "account": account.hex(), **fields})
+        state = self.engine.state
+        state.checked(Message(op, {"time": state.time, **draft.fields}))  # before the account pays for it
         self._rates.take(account, "account")
-        about = {"market": market.hex(), "account": account.hex()}
-        done = await self.engine.commit_one(Draft(op, {**about, **fields}))
+        done = await self.engine.commit_one(draft)
         return receipt_of(self.engine.state, done, self._key)
 
     async def take_handed(self) -> None:
@@ -294,8 +298,7 @@ class Venue:
 
         Raises OrderRefused for a round that was not sealed.
         """
-        key = self.engine.state.key
-        return await self.read(lambda store: sealed_list_of(store, key, market, number))
+        return await self.read(lambda store: sealed_list_of(store, market, number))
 
     async def inclusion(self, sequence: int, size: int) -> tuple[list[bytes], bytes]:
         """The Merkle path of an entry in the log of the first `size`, and that log's root.
@@ -310,11 +313,10 @@ class Venue:
             )
 
         def read(store: VenueStore) -> tuple[list[bytes], bytes]:
-            hashes = store.leaf_hashes(0, size)
-            tree = merkle.Frontier()
-            for leaf in hashes:
-                tree.append(leaf)
-            return list(merkle.inclusion(hashes, sequence)), tree.root()
+            while self._tree.size < size:  # grown when somebody asks, and then kept
+                for leaf in store.leaf_hashes(self._tree.size, _LEAVES):
+                    self._tree.append_hash(leaf)
+            return list(self._tree.inclusion(sequence, size)), self._tree.root(size)
 
         return await self.read(read)
 

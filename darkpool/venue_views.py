@@ -6,10 +6,8 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from commitments.paillier import PublicKey
 from darkpool.errors import OrderRefused
 from darkpool.instrument import Instrument
-from darkpool.listing import ListedOrder
 from darkpool.market import Round
 from darkpool.message import Message
 from darkpool.order import Terms
@@ -100,7 +98,7 @@ def collateral_of(state: VenueState, account: Address) -> CollateralView:
     )
 
 
-def sealed_list_of(store: VenueStore, key: PublicKey, market: bytes, number: int) -> SealedListView:
+def sealed_list_of(store: VenueStore, market: bytes, number: int) -> SealedListView:
     """A sealed list as the members signed it; without signatures until the round has ended.
 
     Raises OrderRefused for a round that was not sealed, StoreError.
@@ -108,8 +106,7 @@ def sealed_list_of(store: VenueStore, key: PublicKey, market: bytes, number: int
     row = store.round(market, number)
     if row is None or row.root is None or row.sealed_at is None:
         raise OrderRefused(f"round: {number} was not sealed", "list the rounds", "round-unknown")
-    entries = [(s, Message.decode(store.entry(s))) for s, _ in store.sealed_orders(market, number)]
-    orders = [ListedOrder.read(entry.blobs[0], key, s) for s, entry in entries]
+    listed = store.sealed_orders(market, number)
     roots: Mapping[str, str] = {}
     if row.result_sequence is not None:
         roots = Message.decode(store.entry(row.result_sequence)).fields.get("roots", {})
@@ -120,7 +117,7 @@ def sealed_list_of(store: VenueStore, key: PublicKey, market: bytes, number: int
         row.sealed_at,
         row.root,
         row.terms_hash,
-        tuple(o.leaf for o in orders),
-        tuple(o.sequence for o in orders),
+        tuple(leaf for _, leaf in listed),
+        tuple(sequence for sequence, _ in listed),
         {int(index): bytes.fromhex(signature) for index, signature in roots.items()},
     )

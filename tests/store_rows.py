@@ -55,7 +55,7 @@ def market_round(number: int, market: bytes = MARKET) -> RoundRow:
 
 
 def sealed(position: int, number: int = 1) -> SealedRow:
-    return SealedRow(MARKET, number, position, 100 - position, digest(("order", position)))
+    return SealedRow(MARKET, number, position, 100 - position, digest(("order", position)) * 8)
 
 
 def settlement(number: int, name: object = "first") -> SettlementRow:

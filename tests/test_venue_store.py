@@ -90,7 +90,7 @@ class TestProjection:
         assert again.order(mine.hash) == again.order_by_nonce(ALICE, HUGE) == mine
         assert again.orders_by_hash([digest("x"), mine.hash]) == {mine.hash: mine}
         assert again.round(MARKET, 1) == market_round(1)
-        assert again.sealed_orders(MARKET, 1) == [(100, sealed(0).hash), (99, sealed(1).hash)]
+        assert again.sealed_orders(MARKET, 1) == [(100, sealed(0).leaf), (99, sealed(1).leaf)]
         assert again.settlement(settlement(1).digest) == settlement(1)
         assert again.fills(ALICE) == [fill(1)]
         assert again.round_fills(MARKET, 1) == [fill(1), fill(1, BOB, 5)]

@@ -99,7 +99,7 @@ async def show_sealed_order(
     """An order of a sealed list, as its account signed it."""
     market_of(venue, market)
     listed = await venue.read(lambda store: store.sealed_orders(market, number))
-    raw = await venue.raw_order(order) if order in {found for _, found in listed} else None
+    raw = await venue.raw_order(order) if order in {leaf[-32:] for _, leaf in listed} else None
     if raw is None:
         raise OrderRefused(
             f"order: {hex_text(order)} is not in sealed round {number}", "read the list", "order-unknown"

@@ -27,7 +27,7 @@ BURST: Final = 50
 MAX_CONNECTIONS: Final = 64
 _HASH: Final = re.compile(r"0x[0-9a-f]{64}")
 _STATUSES: Final = {
-    "wrong-content-type": 415,
+    "content-type": 415,
     "body-too-large": 413,
     "bad-signature": 401,
     "account-unknown": 403,
@@ -88,7 +88,7 @@ class Counter:
 async def _body(request: Request) -> bytes:
     """Raises OrderRefused for another content type, or too much."""
     if request.headers.get("content-type") != ORDER_TYPE:
-        raise OrderRefused("content type: not an order's", f"send {ORDER_TYPE}", "wrong-content-type")
+        raise OrderRefused("content type: not an order's", f"send {ORDER_TYPE}", "content-type")
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

@@ -114,13 +114,17 @@ class RoundRow:
 
 @dataclass(frozen=True, slots=True)
 class SealedRow:
-    """One place of a round's sealed list, from 0; `sequence` is the order's log entry."""
+    """One place of a round's sealed list, from 0.
+
+    sequence: the order's log entry; leaf: its entry of the list (`ListedOrder.leaf`), which ends with the
+    order's hash.
+    """
 
     market: bytes
     round: int
     position: int
     sequence: int
-    hash: bytes
+    leaf: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,7 +179,7 @@ class Sealed(Table, table=True):
     round: int = _int(key=True)
     position: int = _int(key=True)
     sequence: int = _int()
-    hash: bytes
+    leaf: bytes
 
 
 class Settlement(Table, table=True):

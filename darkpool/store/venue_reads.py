@@ -123,11 +123,11 @@ class VenueReads(LogStore):
             return ROUNDS.read(connection, query.order_by(c.number.desc()).limit(limit))
 
     def sealed_orders(self, market: bytes, number: int) -> list[tuple[int, bytes]]:
-        """The sealed list of a round in its order: (sequence, hash); a round bounds its length."""
+        """The sealed list of a round in its order: (sequence, leaf); a round bounds its length."""
         c = SEALED.table.c
-        query = select(c.sequence, c.hash).where(c.market == market, c.round == clamped(number))
+        query = select(c.sequence, c.leaf).where(c.market == market, c.round == clamped(number))
         with self.database.reading("read a sealed list") as connection:
-            return [(row.sequence, row.hash) for row in connection.execute(query.order_by(c.position))]
+            return [(row.sequence, row.leaf) for row in connection.execute(query.order_by(c.position))]
 
     def settlement(self, digest: bytes) -> SettlementRow | None:
         """The settlement of that digest."""

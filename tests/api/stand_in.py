@@ -222,7 +222,7 @@ class StandIn:
             sealed_at=row.sealed_at or 0,
             root=row.root or b"",
             terms_hash=row.terms_hash,
-            leaves=tuple(bytes(252) + found for _, found in rows),
+            leaves=tuple(leaf.rjust(284, b"\0") for _, leaf in rows),
             sequences=tuple(sequence for sequence, _ in rows),
             signatures={1: b"\x01" * 65},
         )

@@ -187,7 +187,7 @@ def upgrade() -> None:
         _int("round"),
         _int("position"),
         _int("sequence"),
-        _bytes("hash"),
+        _bytes("leaf"),
         sa.PrimaryKeyConstraint("market", "round", "position", name="pk_sealed"),
     )
     op.create_table(
