@@ -1,4 +1,4 @@
-"""The venue's process: `python -m api.serve FOLDER SOCKETS RPC_URL`, started by `darkpool up`.
+"""The venue's process: `python -m api.serve FOLDER SOCKETS`, started by `darkpool up`.
 
 It ends when its standard input does, or by SIGTERM; killed at any moment, the next one goes on from the log.
 """
@@ -16,16 +16,20 @@ import uvicorn
 
 from api.app import create_app
 from darkpool import parent
+from darkpool.alone import alone
 from darkpool.config import Settings
 from darkpool.errors import DarkpoolError
 from darkpool.operator import open_venue
+from darkpool.tasks import end_process_on_defects
 
 GRACE_SECONDS: Final = 3  # less than the supervisor gives (supervise.py)
 KEEP_ALIVE_SECONDS: Final = 30
+LOCK: Final = "venue.lock"
 
 
-async def _serve(folder: Path, settings: Settings, sockets: Path, rpc_url: str) -> None:
-    async with open_venue(folder, settings, sockets, rpc_url) as venue:
+async def _serve(folder: Path, settings: Settings, sockets: Path) -> None:
+    end_process_on_defects()
+    async with open_venue(folder, settings, sockets) as venue:
         config = uvicorn.Config(
             create_app(venue),
             host=settings.api.host,
@@ -33,6 +37,7 @@ async def _serve(folder: Path, settings: Settings, sockets: Path, rpc_url: str) 
             log_config=None,
             access_log=False,  # it would say who asked for what
             server_header=False,
+            proxy_headers=False,  # else any local caller could choose whom its requests count for
             limit_concurrency=settings.api.max_connections,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=GRACE_SECONDS,
@@ -50,17 +55,17 @@ async def _serve(folder: Path, settings: Settings, sockets: Path, rpc_url: str) 
 
 def main(arguments: list[str]) -> int:
     """Serve a venue. Exit code 2 for wrong arguments or settings."""
-    if len(arguments) != 3:  # noqa: PLR2004
-        sys.stderr.write("usage: python -m api.serve FOLDER SOCKETS RPC_URL\n")
+    if len(arguments) != 2:  # noqa: PLR2004
+        sys.stderr.write("usage: python -m api.serve FOLDER SOCKETS\n")
         return 2
-    folder, sockets, rpc_url = Path(arguments[0]), Path(arguments[1]), arguments[2]
+    folder, sockets = map(Path, arguments)
     os.umask(0o077)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         settings = Settings.load(folder)
-        with asyncio.Runner(loop_factory=_loop) as runner:
-            runner.run(parent.while_it_lives(_serve(folder, settings, sockets, rpc_url)))
+        with alone(folder / LOCK), asyncio.Runner(loop_factory=_loop) as runner:
+            runner.run(parent.while_it_lives(_serve(folder, settings, sockets)))
     except DarkpoolError as error:
         sys.stderr.write(error.rendered() + "\n")
         return error.exit_code

@@ -63,18 +63,26 @@ class FreeCollateral:
 
 @dataclass(slots=True)
 class Nonces:
-    """The nonces an account has used: all below `lowest_unused`, and some within the window above it."""
+    """The nonces an account has used: all below `lowest_unused`, and some within the window above it.
+
+    burnt: those it cancelled on chain, by word: bit i for nonce 256 * word + i. They count as used.
+    """
 
     lowest_unused: int = 0
     used_above: set[int] = field(default_factory=set)
+    burnt: dict[int, int] = field(default_factory=dict)
 
     def copy(self) -> Nonces:
-        """An independent copy, for a tentative admission."""
-        return Nonces(self.lowest_unused, set(self.used_above))
+        """An independent copy, for a tentative admission, during which nothing is burnt."""
+        return Nonces(self.lowest_unused, set(self.used_above), self.burnt)
+
+    def _is_burnt(self, nonce: int) -> bool:
+        word, bit = divmod(nonce, NONCES_PER_WORD)
+        return bool(self.burnt.get(word, 0) >> bit & 1)
 
     def check(self, nonce: Nonce) -> None:
         """Raises OrderRefused for a used one, or one beyond the window."""
-        if nonce < self.lowest_unused or nonce in self.used_above:
+        if nonce < self.lowest_unused or nonce in self.used_above or self._is_burnt(nonce):
             raise OrderRefused(
                 f"nonce: {nonce} is used",
                 f"use an unused one from {self.lowest_unused} upwards",
@@ -92,8 +100,12 @@ class Nonces:
     def use(self, nonce: Nonce) -> None:
         """It is spent, whatever becomes of its order."""
         self.used_above.add(nonce)
-        while self.lowest_unused in self.used_above:
-            self.used_above.remove(self.lowest_unused)
+        self.advance()
+
+    def advance(self) -> None:
+        """Pass over what is used or burnt: the window must not be eaten up by it."""
+        while self.lowest_unused in self.used_above or self._is_burnt(self.lowest_unused):
+            self.used_above.discard(self.lowest_unused)
             self.lowest_unused += 1
 
 
@@ -108,7 +120,7 @@ class Ledger:
         self.free: dict[tuple[Address, Address], FreeCollateral] = {}
         self.balances: dict[tuple[Address, Address], int] = {}  # quanta, as the final chain events add up
         self.nonces: dict[Address, Nonces] = {}
-        self.burnt: dict[tuple[Address, int], int] = {}  # by word: bit i for nonce 256 * word + i
+        self.burnt: dict[Address, dict[int, int]] = {}  # as in Nonces, also of accounts not known yet
         # Accounts that asked on chain to leave or to burn nonces: their requests without an answer yet.
         self.halted: dict[Address, set[Request]] = {}
 
@@ -131,30 +143,17 @@ class Ledger:
                 "account-halted",
             )
 
-    def check_nonce(self, account: Address, nonce: Nonce) -> None:
-        """One sequence for all markets, as the vault keeps its nullifiers. Raises OrderRefused."""
-        self.check_not_burnt(account, nonce)
-        self.nonces[account].check(nonce)
-
-    def check_not_burnt(self, account: Address, nonce: Nonce) -> None:
-        """Raises OrderRefused for one the account cancelled on chain."""
-        word, bit = divmod(nonce, NONCES_PER_WORD)
-        if self.burnt.get((account, word), 0) >> bit & 1:
-            lowest = self.nonces[account].lowest_unused
-            raise OrderRefused(
-                f"nonce: {nonce} was cancelled on chain",
-                f"use another one from {lowest} upwards",
-                "nonce-used",
-                {"lowest_unused": lowest},
-            )
-
     def use_nonce(self, account: Address, nonce: Nonce) -> None:
         """It is spent."""
         self.nonces[account].use(nonce)
 
     def burn(self, account: Address, word: int, mask: int) -> None:
         """Nonces cancelled on chain: the vault would refuse a settlement of them."""
-        self.burnt[account, word] = self.burnt.get((account, word), 0) | mask
+        words = self.burnt.setdefault(account, {})
+        words[word] = words.get(word, 0) | mask
+        if account in self.nonces:
+            self.nonces[account].burnt = words
+            self.nonces[account].advance()
 
     def of(self, account: Address, token: Address) -> FreeCollateral:
         """The account's F of that token, to look at; identity and version 0 for one never seen."""
@@ -166,7 +165,9 @@ class Ledger:
 
     def deposit(self, account: Address, token: Address, amount: Quanta) -> None:
         """A final deposit: F += amount * G. From the first one on the account is known."""
-        self.nonces.setdefault(account, Nonces())
+        if account not in self.nonces:
+            self.nonces[account] = Nonces(burnt=self.burnt.get(account, {}))
+            self.nonces[account].advance()
         self.move(account, token, amount)
         self.credit(account, token, amount)
 

@@ -9,9 +9,9 @@ The operator runs the last in worker processes, and the second again when the or
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, TypeAlias
 
 from commitments.encoding import Reader
 from commitments.errors import DecodeError
@@ -20,7 +20,7 @@ from commitments.order_verify import invalid_claims
 from commitments.paillier import PublicKey
 from commitments.sealing import check_public
 from darkpool import eip712
-from darkpool.account import FreeCollateral, Ledger
+from darkpool.account import FreeCollateral, Ledger, Nonces
 from darkpool.errors import OrderRefused
 from darkpool.listing import ListedOrder
 from darkpool.order import MAX_ORDER_BYTES, SealedOrder, Terms, TimeInForce, check_order_signature, order_hash
@@ -28,6 +28,9 @@ from darkpool.types import Address, Nonce
 
 DAY_SLACK_SECONDS: Final = 60  # around midnight UTC both days are right
 _SECONDS_PER_DAY: Final = 86_400
+
+Tokens: TypeAlias = tuple[Address, Address]
+"""Base and quote of a market."""
 
 
 def screened(markets: Mapping[bytes, Terms], raw: bytes, now: int) -> Statement:
@@ -50,8 +53,7 @@ def screened(markets: Mapping[bytes, Terms], raw: bytes, now: int) -> Statement:
                 "list the markets",
                 "market-unknown",
             )
-        _check_terms(statement, terms)
-        _check_times(statement, now)
+        check_statement(statement, terms, now)
         check_public(statement.fill_key)
     except DecodeError as error:
         raise OrderRefused(
@@ -59,6 +61,15 @@ def screened(markets: Mapping[bytes, Terms], raw: bytes, now: int) -> Statement:
         ) from None
     check_order_signature(terms.domain, statement, order_hash(raw), raw[-eip712.SIGNATURE_BYTES :])
     return statement
+
+
+def check_statement(statement: Statement, terms: Terms, now: int) -> None:
+    """What of a statement may change while its order waits: terms and times. Raises OrderRefused.
+
+    Checked again when the order gets its place in the log, at that entry's time, as members will.
+    """
+    _check_terms(statement, terms)
+    _check_times(statement, now)
 
 
 def _check_terms(statement: Statement, terms: Terms) -> None:
@@ -123,31 +134,55 @@ def unproven(key: PublicKey, raws: Sequence[bytes]) -> dict[int, OrderRefused]:
 
 
 class Tentative:
-    """What a batch would do to ledger and nonces, order by order, before anything is accepted."""
+    """What a batch of orders would do, one by one, before the first of them is accepted.
+
+    An order checked with it has the answer it would have if those before it were accepted already: whoever
+    has the same entries in other batches must come to the same answers.
+    """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._free: dict[tuple[Address, Address], FreeCollateral] = {}
-        self.nonces: set[tuple[Address, Nonce]] = set()
-        self.orders: Counter[Address] = Counter()
+        self._nonces: dict[Address, Nonces] = {}
+        self.gone: set[tuple[Address, Nonce]] = set()  # replaced
+        self.orders: defaultdict[bytes, Counter[Address]] = defaultdict(Counter)  # more by then, by market
+        self._listed: defaultdict[tuple[bytes, Address], set[Nonce]] = defaultdict(set)
 
-    def of(self, account: Address, tokens: Collection[Address]) -> Iterator[FreeCollateral]:
-        """The account's F of those tokens as they would be."""
-        for token in tokens:
-            if (account, token) not in self._free:
-                self._free[account, token] = self._ledger.of(account, token).copy()
-            yield self._free[account, token]
+    def of(
+        self, account: Address, tokens: Tokens, replaced: Iterable[ListedOrder] = ()
+    ) -> tuple[FreeCollateral, FreeCollateral]:
+        """The account's F of both tokens as they would be, with those orders' locks returned."""
+        base, quote = (self._of(account, token) for token in tokens)
+        for order in replaced:
+            base, quote = base.copy(), quote.copy()
+            base.increase(order.c_base)
+            quote.increase(order.c_quote)
+        return base, quote
 
-    def lock(self, order: ListedOrder, tokens: Collection[Address]) -> None:
-        """As if it were accepted."""
-        for free, lock in zip(self.of(order.account, tokens), (order.c_base, order.c_quote), strict=True):
-            free.decrease(lock)
-        self.nonces.add((order.account, order.nonce))
-        self.orders[order.account] += 1
+    def _of(self, account: Address, token: Address) -> FreeCollateral:
+        if (account, token) not in self._free:
+            self._free[account, token] = self._ledger.of(account, token).copy()
+        return self._free[account, token]
 
-    def release(self, orders: Iterable[ListedOrder], tokens: Collection[Address]) -> None:
-        """As if they had left the book."""
-        for order in orders:
-            for free, lock in zip(self.of(order.account, tokens), (order.c_base, order.c_quote), strict=True):
-                free.increase(lock)
-            self.orders[order.account] -= 1
+    def nonces(self, account: Address) -> Nonces:
+        """Those a known account would have used."""
+        if account not in self._nonces:
+            self._nonces[account] = self._ledger.nonces[account].copy()
+        return self._nonces[account]
+
+    def listed(self, market: bytes, account: Address) -> set[Nonce]:
+        """Nonces of the account's orders that would stand in that market besides those that do."""
+        return self._listed.get((market, account), set()) - {n for a, n in self.gone if a == account}
+
+    def accept(self, order: ListedOrder, tokens: Tokens, replaced: Iterable[ListedOrder] = ()) -> None:
+        """As if it were accepted, in the place of orders of the same account and market."""
+        account, base, quote = order.account, *self.of(order.account, tokens, replaced)
+        base.decrease(order.c_base)
+        quote.decrease(order.c_quote)
+        self._free[account, tokens[0]], self._free[account, tokens[1]] = base, quote
+        self.nonces(account).use(order.nonce)
+        self.orders[order.statement.market][account] += 1
+        self._listed[order.statement.market, account].add(order.nonce)
+        for old in replaced:
+            self.gone.add((account, old.nonce))
+            self.orders[order.statement.market][account] -= 1

@@ -6,9 +6,9 @@ itself. `check...` changes nothing; what changes state comes after and does not 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -17,17 +17,18 @@ from commitments.errors import VerificationError
 from commitments.group import Point
 from commitments.pedersen import generator_g
 from darkpool import eip712
-from darkpool.account import Ledger
+from darkpool.account import NONCES_PER_WORD, Ledger
 from darkpool.admission import Tentative
 from darkpool.errors import OrderRefused
 from darkpool.listing import ListedOrder, Movement, RoundResult, SealedList, token_movements
 from darkpool.market import MAX_ORDERS, Round, RoundState
 from darkpool.order import Terms, TimeInForce
-from darkpool.types import Address, Nonce, address_hex
+from darkpool.types import Address, Nonce, Tick, address_hex
 
 MAX_OPEN_PER_ACCOUNT: Final = 512  # decoys count
 # One settlement takes 1,024 rows of each kind: two deltas an account, and its nonces lie in up to 3 words.
 MAX_ACCOUNTS: Final = 340
+MAX_WORDS: Final = 3
 
 
 class End(StrEnum):
@@ -52,13 +53,15 @@ class Ended:
 class Book:
     """Standing orders of one market and the round they wait for."""
 
-    def __init__(self, terms: Terms, ledger: Ledger) -> None:
+    def __init__(self, terms: Terms, ledger: Ledger, terms_at: int = 0) -> None:
         self.terms = terms
+        self.terms_at = terms_at  # since when they are in force, unix seconds
         self.ledger = ledger
         self.round: Round | None = None
         self.sealed: SealedList | None = None
         self._standing: dict[tuple[Address, Nonce], ListedOrder] = {}  # in arrival order
         self._open: Counter[Address] = Counter()
+        self._nonces: defaultdict[Address, set[Nonce]] = defaultdict(set)  # of standing orders
 
     @property
     def tokens(self) -> tuple[Address, Address]:
@@ -87,28 +90,38 @@ class Book:
 
     # --- admission ----------------------------------------------------------------------------------
 
-    def check(self, order: ListedOrder, tentative: Tentative) -> None:
-        """Round, account, nonce, quotas, collateral, as they will be after `tentative`; raises OrderRefused."""
+    def check(self, order: ListedOrder, tentative: Tentative, replaced: Collection[ListedOrder] = ()) -> None:
+        """Round, account, nonce, quotas, collateral, as they are after `tentative`. Raises OrderRefused."""
         s, account = order.statement, order.account
         self._check_round(s.first_round, s.time_in_force)
         self.ledger.check_may_trade(account)
-        self.ledger.check_nonce(account, order.nonce)
-        if (account, order.nonce) in tentative.nonces:
+        tentative.nonces(account).check(order.nonce)
+        if any((old.account, old.nonce) in tentative.gone for old in replaced):
             raise OrderRefused(
-                f"nonce: {order.nonce} is used", "use another nonce for every order", "nonce-used"
+                "nonce: the order to replace was replaced already", "check your orders", "order-not-standing"
             )
-        if self._open[account] + tentative.orders[account] >= MAX_OPEN_PER_ACCOUNT:
+        more = tentative.orders[self.terms.market.id]
+        if self._open[account] + more[account] - len(replaced) >= MAX_OPEN_PER_ACCOUNT:
             raise OrderRefused(
                 f"account: {MAX_OPEN_PER_ACCOUNT} orders stand already", "cancel some first", "quota-exceeded"
             )
-        present = self._open.keys() | tentative.orders.keys()
+        gone = {old.nonce for old in replaced} | {n for a, n in tentative.gone if a == account}
+        words = {n // NONCES_PER_WORD for n in self._nonces.get(account, ()) if n not in gone}
+        words |= {n // NONCES_PER_WORD for n in tentative.listed(self.terms.market.id, account)}
+        if len(words | {order.nonce // NONCES_PER_WORD}) > MAX_WORDS:
+            raise OrderRefused(
+                f"nonce: {order.nonce} is too far from those of this account's standing orders",
+                "cancel or replace the oldest ones: a settlement takes nonces of few words",
+                "quota-exceeded",
+            )
+        present = self._open.keys() | more.keys()
         if account not in present and len(present) >= MAX_ACCOUNTS:
             raise OrderRefused(
                 f"book: full with {MAX_ACCOUNTS} accounts", "try in the next round", "book-full"
             )
-        if len(self._standing) + len(tentative.nonces) >= MAX_ORDERS:
+        if len(self._standing) + more.total() - len(replaced) >= MAX_ORDERS:
             raise OrderRefused(f"book: full with {MAX_ORDERS} orders", "try in the next round", "book-full")
-        base, quote = tentative.of(account, self.tokens)
+        base, quote = tentative.of(account, self.tokens, replaced)
         base.check("base", s.f_base, s.base_version)
         quote.check("quote", s.f_quote, s.quote_version)
 
@@ -126,16 +139,14 @@ class Book:
     def accept(self, order: ListedOrder) -> None:
         """List a checked order; F falls by its lock."""
         for token, lock in self.locks(order):
-            self.ledger.of(order.account, token).decrease(lock)
+            self.ledger.changing(order.account, token).decrease(lock)
         self.ledger.use_nonce(order.account, order.nonce)
-        self._standing[order.account, order.nonce] = order
-        self._open[order.account] += 1
+        self._list(order)
 
     def restore(self, orders: Iterable[ListedOrder]) -> None:
         """Standing orders of a snapshot, whose locks its ledger has already."""
         for order in orders:
-            self._standing[order.account, order.nonce] = order
-            self._open[order.account] += 1
+            self._list(order)
 
     def locks(self, order: ListedOrder) -> tuple[tuple[Address, Point], tuple[Address, Point]]:
         """(token, commitment to what the order locks of it), base and quote."""
@@ -161,11 +172,20 @@ class Book:
         return order
 
     def check_cancel_all(self, account: Address, below: Nonce, signature: bytes) -> list[ListedOrder]:
-        """The unsealed orders with lower nonces that the account's signed wish takes out, perhaps none."""
+        """The unsealed orders with lower nonces that the account's signed wish takes out.
+
+        Raises OrderRefused if there is none: an entry that does nothing would make the log grow for free.
+        """
         _check_signature(cancel_all_digest(self.terms, account, below), signature, account)
-        return [
-            o for o in self.standing if o.account == account and o.nonce < below and not self._is_sealed(o)
-        ]
+        mine = [o for o in self.standing if o.account == account and o.nonce < below]
+        unsealed = [o for o in mine if not self._is_sealed(o)]
+        if not unsealed:
+            raise OrderRefused(
+                f"below: no unsealed order of {address_hex(account)} has a nonce under {below}",
+                "check your orders",
+                "order-not-standing",
+            )
+        return unsealed
 
     def release(self, orders: Iterable[ListedOrder], end: End, reason: str = "") -> list[Ended]:
         """Take unsealed orders out; their locks return."""
@@ -173,7 +193,7 @@ class Book:
         for order in orders:
             self._forget(order)
             for token, lock in self.locks(order):
-                self.ledger.of(order.account, token).increase(lock)
+                self.ledger.changing(order.account, token).increase(lock)
             ended.append(Ended(order, end, reason))
         return ended
 
@@ -185,11 +205,17 @@ class Book:
     def _is_sealed(self, order: ListedOrder) -> bool:
         return self.sealed is not None and order.sequence <= self.sealed.orders[-1].sequence
 
+    def _list(self, order: ListedOrder) -> None:
+        self._standing[order.account, order.nonce] = order
+        self._open[order.account] += 1
+        self._nonces[order.account].add(order.nonce)
+
     def _forget(self, order: ListedOrder) -> None:
         del self._standing[order.account, order.nonce]
         self._open[order.account] -= 1
+        self._nonces[order.account].remove(order.nonce)
         if not self._open[order.account]:
-            del self._open[order.account]
+            del self._open[order.account], self._nonces[order.account]
 
     # --- the round ----------------------------------------------------------------------------------
 
@@ -200,10 +226,14 @@ class Book:
                 f"round {self.sealed.round} is still sealed", "wait for its end", "round-sealed"
             )
 
-    def change_terms(self, terms: Terms) -> list[Ended]:
+    def change_terms(self, terms: Terms, at: int) -> list[Ended]:
         """New grid or policy for the same market: no standing order is valid under it any more."""
         ended = self.release(self.standing, End.RELEASED, "the market has new terms")
-        self.terms = terms
+        if self.round is not None:  # its reference stays the price it was, as near as the new grid has it
+            price, grid = self.terms.market.grid.price(self.round.reference), terms.market.grid
+            level = Tick(min(max(price - grid.p_0, 0) // grid.tick, grid.last))
+            self.round = replace(self.round, market=terms.market, reference=level)
+        self.terms, self.terms_at = terms, at
         return ended
 
     def open_round(self, market_round: Round) -> list[Ended]:
@@ -285,15 +315,24 @@ class Book:
         return sealed
 
     def _consume(self, consumed: Iterable[ListedOrder], movements: Iterable[Movement]) -> None:
-        """F += locks - debit in one step: an F between the two would be too high to prove against."""
+        """F += locks - debit in one step: an F between the two would be too high to prove against.
+
+        Where there is a debit the version moves on: were it above the locks, by the fault of a member, F
+        would have fallen, and a proof against what it was before must not hold.
+        """
         change = {(m.account, m.token): generator_g() * m.amount for m in movements if m.amount < 0}
+        debited = set(change)
         for order in consumed:
             for token, lock in self.locks(order):
                 key = (order.account, token)
                 change[key] = change[key] + lock if key in change else lock
             self._forget(order)
         for (account, token), by in change.items():
-            self.ledger.of(account, token).increase(by)
+            free = self.ledger.changing(account, token)
+            if (account, token) in debited:
+                free.decrease(-by)
+            else:
+                free.increase(by)
 
 
 def cancel_digest(terms: Terms, account: Address, nonce: Nonce) -> bytes:

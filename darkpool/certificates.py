@@ -2,9 +2,9 @@
 
     settled    2t+1 signatures of the settlement itself, as the vault checks them
     no cross   2t+1 signatures of NoCross(sealed)
-    abandoned  n-t signatures of Abandon(sealed): each signer promises never to sign a result of that list. With
-               at most t liars among them n-t honest or silent members at most remain, t of them liars: at most
-               2t signatures can ever meet, and a settlement needs 2t+1.
+    abandoned  n-t signatures of Abandon(sealed): each signer promises never to sign a result of that list.
+               At most t of them lie, so at least n-2t never will: at most 2t signatures of a result can ever
+               meet, and a settlement needs 2t+1.
 
 `sealed` is the digest every member signed for the list. EIP-712, domain of the vault.
 """

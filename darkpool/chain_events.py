@@ -6,7 +6,7 @@ In an entry an event is a list: kind, account, number, amount, mask — see `Cha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from commitments.errors import DecodeError
@@ -23,20 +23,21 @@ from darkpool.vault import (
     WithdrawalRequest,
 )
 
-MAX_EVENTS: Final = 4_000  # of one entry
+MAX_EVENTS: Final = 16_000  # of one entry, above what a block of 300 million gas can hold
 MAX_BLOCKS: Final = 2_000  # nodes bound the range of a search for logs
+_ANSWERS: Final = {"withdrawn": "withdrawal_requested", "cancelled": "cancel_requested"}
 _NO_ACCOUNT: Final = Address(bytes(20))
 _WORD: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class ChainEvent:
-    """One event. `number` is a token index, a word of nonces or a settlement's id, by kind; zero where unused."""
+    """One event. `number`: a token index, a word of nonces or a settlement's id, by kind."""
 
     kind: str
     account: Address = _NO_ACCOUNT
     number: int = 0
-    quanta: Quanta = Quanta(0)
+    quanta: Quanta = field(default=Quanta(0))
     mask: int = 0
     root: bytes = b""
     transcript: bytes = b""
@@ -90,7 +91,19 @@ def events_between(chain: Chain, first: int, last: int) -> list[ChainEvent]:
         *chain.cancellations(first, last),
         *chain.settlements(first, last),
     ]
-    return [_event(e) for e in sorted(found, key=lambda e: e.place)]
+    events = (_event(e) for e in sorted(found, key=lambda e: e.place))
+    # A request made again while it is open changes nothing, and making one is cheap: the first is enough.
+    kept, is_open = [], set[tuple[str, Address, int]]()
+    for event in events:
+        key = (_ANSWERS.get(event.kind, event.kind), event.account, event.number)
+        if event.kind in _ANSWERS.values():
+            if key in is_open:
+                continue
+            is_open.add(key)
+        else:
+            is_open.discard(key)
+        kept.append(event)
+    return kept
 
 
 def next_block(chain: Chain, after: int) -> int | None:
@@ -100,9 +113,9 @@ def next_block(chain: Chain, after: int) -> int | None:
 
 
 def chain_message(chain: Chain, after: int, last: int, time: int) -> Message:
-    """The entry of the events of blocks after `after` up to `last`, which must be final. Raises ChainError."""
+    """The entry of the events after block `after` up to `last`, which must be final. Raises ChainError."""
     events = events_between(chain, after + 1, last)
-    while len(events) > MAX_EVENTS and last > after + 1:  # one block alone never holds so many
+    while len(events) > MAX_EVENTS and last > after + 1:
         last = (after + 1 + last) // 2
         events = events_between(chain, after + 1, last)
     block = chain.block(last)
@@ -121,11 +134,11 @@ def _event(event: VaultEvent) -> ChainEvent:
         case Deposit():
             return ChainEvent("deposit", event.account, event.token, event.quanta)
         case WithdrawalRequest():
-            return ChainEvent("withdrawal_requested", event.account, event.token, event.quanta)
+            return ChainEvent("withdrawal_requested", event.account, event.token)  # whatever the amount
         case Withdrawal():
             return ChainEvent("withdrawn", event.account, event.token, event.quanta)
         case CancelRequest():
-            return ChainEvent("cancel_requested", event.account, event.word, mask=event.mask)
+            return ChainEvent("cancel_requested", event.account, event.word)
         case Cancellation():
             return ChainEvent("cancelled", event.account, event.word, mask=event.mask)
         case Settled():

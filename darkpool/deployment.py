@@ -53,6 +53,7 @@ class Deployment:
     tokens: tuple[Address, ...]
     key: PublicKey
     signers: Signers
+    settle_window: int
 
     def save(self, folder: Path) -> None:
         """Write venue.json."""
@@ -62,6 +63,7 @@ class Deployment:
             "vault": address_hex(self.vault),
             "tokens": [address_hex(token) for token in self.tokens],
             "modulus": f"{int(self.key.n):x}",
+            "settle_window": self.settle_window,
             "threshold": self.signers.threshold,
             "signers": {str(i): address_hex(a) for i, a in self.signers.addresses.items()},
         }
@@ -78,9 +80,7 @@ class Deployment:
         except OSError as error:
             raise ConfigError(f"{folder / VENUE}: {error.strerror}", "make it readable") from None
         try:
-            document = parsed(data, VENUE)
-            if not isinstance(document, dict):
-                raise TypeError
+            document = dict(parsed(data, VENUE))  # type: ignore[call-overload]  # a TypeError is caught
             message = Message("venue", document)
             addresses = {int(i): parse_address(a) for i, a in document["signers"].items()}
             return Deployment(
@@ -90,6 +90,7 @@ class Deployment:
                 tuple(parse_address(token) for token in document["tokens"]),
                 public_key(int(message.text("modulus", 2_048), 16)),
                 Signers(message.integer("threshold", 1), addresses),
+                message.integer("settle_window", 1),
             )
         except (CommitmentsError, ConfigError, KeyError, TypeError, ValueError) as error:
             raise ConfigError(
@@ -121,7 +122,7 @@ class Deployment:
             key=self.key,
             policy_hash=bytes(32),
             tokens=self.tokens,
-            settle_window=settings.chain.settle_window,
+            settle_window=self.settle_window,
         )
 
 
@@ -193,6 +194,7 @@ def deploy(
                 f"chain: its id is {chain.chain_id}, the venue lives on {found.chain_id}", "give its own node"
             )
         chain.attach(found.vault)
+        _check_window(settings, found.settle_window)
         return found
     signers = signers_of(seats)
     if settings.chain.vault:
@@ -205,6 +207,7 @@ def deploy(
             f"vault: {address_hex(chain.vault)} has another committee or other tokens",
             "deploy one for this venue",
         )
+    _check_window(settings, chain.settle_window())
     deployment = Deployment(
         secrets.token_bytes(32),
         chain.chain_id,
@@ -212,9 +215,19 @@ def deploy(
         tuple(token.contract for token in chain.tokens),
         seats[0].committee.key,
         signers,
+        chain.settle_window(),
     )
     deployment.save(folder)
     return deployment
+
+
+def _check_window(settings: Settings, vault: int) -> None:
+    """A settlement can land for as long as the vault says, whatever the settings do."""
+    if settings.chain.settle_window != vault:
+        raise ConfigError(
+            f"chain.settle_window: {settings.chain.settle_window} s, but the vault's is {vault} s for good",
+            f"set it to {vault}",
+        )
 
 
 def _deploy_vault(settings: Settings, chain: Chain, signers: Signers, key: PrivateKey) -> None:

@@ -17,18 +17,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
+from commitments.errors import DecodeError
 from darkpool.admission import Tentative
 from darkpool.book import Book
 from darkpool.chain import Chain, Receipt
-from darkpool.chain_events import chain_message, next_block
-from darkpool.committee.coordinator import Certificate, Coordinator
+from darkpool.chain_events import MAX_BLOCKS, chain_message, next_block
+from darkpool.committee.coordinator import Certificate, Coordinator, DigestOf
+from darkpool.effects import Change, Effects, Pending
 from darkpool.errors import ChainError, OrderRefused, PeerFault, Unavailable
 from darkpool.listing import ListedOrder, SealedList
-from darkpool.log import Log
+from darkpool.log import Log, listed
 from darkpool.market import Round
 from darkpool.message import Message, terms_message
 from darkpool.order import Terms
-from darkpool.state import Change, Effects, Pending
+from darkpool.store.database import StoreError
+from darkpool.tasks import fatal
 from darkpool.types import PrivateKey, Signature, Tick
 
 T = TypeVar("T")
@@ -92,6 +95,9 @@ class Engine:
         self._key, self._threads, self._project = operator_key, threads, project
         self._turn = asyncio.Lock()
         self._clearing = asyncio.Lock()
+        self._following = asyncio.Lock()
+        self.in_doubt = False
+        """Whether the last entries were kept, only the database knows: see `resolve`."""
         self._scanned = -1  # blocks looked at that held nothing worth an entry
         self._halted = ""
 
@@ -108,7 +114,7 @@ class Engine:
         self._halted = self._halted or reason
 
     async def commit(self, drafts: Sequence[Draft]) -> list[Committed | OrderRefused]:
-        """Give entries their place, one answer each: refused, or durable and applied, in order.
+        """Give orders, or one entry of another kind, their place: each refused, or durable and applied.
 
         Raises Unavailable while halted, StoreError if the database is away; then none of them is in the log.
         """
@@ -119,34 +125,69 @@ class Engine:
         async with self._turn:
             if self.halted:
                 raise Unavailable(f"venue: halted: {self.halted}", "venue", "ask the operator")
+            await self._resolve()
             now = max(int(time.time()), self.state.time)
             answers: list[Committed | OrderRefused | None] = []
             entries: list[Message] = []
             changes: list[Change] = []
             tentative = Tentative(self.state.ledger)
+            if len(drafts) > 1 and any(draft.order is None for draft in drafts):
+                raise AssertionError("only orders are checked one after the other before they are written")
             for draft in drafts:
                 entry = Message(draft.op, {"time": now, **draft.fields}, draft.blobs)
                 try:
                     changes.append(self.state.checked(entry, draft.order, tentative))
                 except OrderRefused as refusal:
                     answers.append(refusal)
+                except DecodeError as error:
+                    answers.append(OrderRefused(str(error), "send what the protocol asks for"))
                 else:
                     entries.append(entry)
                     answers.append(None)
             data = [entry.encode() for entry in entries]
             first, roots = self.log.size, self.log.roots(data)
+            self.in_doubt = True
             await self._threads.store(self.log.store.append, first, data)
+            self.in_doubt = False
             effects = self.log.changed(data, changes)
             done = [
                 Committed(first + i, *rest)
                 for i, rest in enumerate(zip(roots, entries, effects, strict=True))
             ]
-            self.committee.extended(self.log.size)
-            written = await self._threads.store(self._project, done)
-            if written:
-                await self._threads.store(self.log.checkpoint)
+            await self._tell(done)
         committed = iter(done)
         return [next(committed) if answer is None else answer for answer in answers]
+
+    async def _tell(self, done: Sequence[Committed]) -> None:
+        """The members and the read model of entries that are in the log."""
+        self.committee.extended(self.log.size)
+        try:
+            written = await self._threads.store(self._project, done)
+        except StoreError as error:
+            # They are in the log and acknowledged; a restart folds it again and makes the rows.
+            self.halt("the read model missed entries: start the venue again")
+            fatal("the read model missed entries", error)
+            return
+        if written:
+            try:
+                await self._threads.store(self.log.checkpoint)
+            except StoreError as error:
+                log.warning("no snapshot: %s", error)  # the next one will do
+
+    async def resolve(self) -> None:
+        """After an append that failed: take in what the database kept of it. Raises StoreError."""
+        async with self._turn:
+            await self._resolve()
+
+    async def _resolve(self) -> None:
+        while self.in_doubt:
+            kept = await self._threads.store(self.log.store.entries, self.log.size, 1)
+            self.in_doubt = bool(kept)
+            for data in kept:
+                entry = Message.decode(data)
+                change = self.state.checked(entry, listed(entry, self.state.key))
+                sequence, (effects,) = self.log.size, self.log.changed(kept, [change])
+                await self._tell([Committed(sequence, self.log.root, entry, effects)])
 
     async def commit_one(self, draft: Draft) -> Committed:
         """As `commit`, for one entry. Raises OrderRefused too."""
@@ -160,13 +201,14 @@ class Engine:
     async def follow_chain(self) -> list[Effects]:
         """Take in what has become final since the last call. Raises ChainError, StoreError, Unavailable."""
         effects = []
-        while (entry := await self._threads.chain(self._next_entry)) is not None:
-            fields = {name: value for name, value in entry.fields.items() if name != "time"}
-            try:
-                effects.append((await self.commit_one(Draft("chain", fields))).effects)
-            except OrderRefused as refusal:
-                self.halt(refusal.message)
-                raise Unavailable(refusal.message, "chain", "look at the chain") from None
+        async with self._following:  # or two callers would write the same blocks
+            while (entry := await self._threads.chain(self._next_entry)) is not None:
+                fields = {name: value for name, value in entry.fields.items() if name != "time"}
+                try:
+                    effects.append((await self.commit_one(Draft("chain", fields))).effects)
+                except OrderRefused as refusal:
+                    self.halt(refusal.message)
+                    raise Unavailable(refusal.message, "chain", "look at the chain") from None
         return effects
 
     def _next_entry(self) -> Message | None:
@@ -181,13 +223,14 @@ class Engine:
             last = next_block(self.chain, max(state.block, self._scanned))
             if last is None:
                 return None
-            entry = chain_message(self.chain, state.block, last, 0)
+            entry = chain_message(self.chain, max(state.block, self._scanned), last, 0)
             ends = [p.ends for p in state.pending]
-            sealed = state.sealed.sealed if state.sealed is not None else None
-            if state.sealed is not None and sealed is not None:
-                ends = [sealed.sealed_at + state.sealed.terms.settle_window]
+            book = state.sealed
+            if book is not None and (sealed := book.sealed) is not None:
+                ends = [sealed.sealed_at + book.terms.settle_window]
             expiring = bool(ends) and entry.integer("at") > max(ends)
-            if entry.fields["events"] or expiring or state.block < 0:
+            far = entry.integer("block") - state.block >= MAX_BLOCKS  # members search the same range again
+            if entry.fields["events"] or expiring or far or state.block < 0:
                 return entry
             self._scanned = entry.integer("block")
 
@@ -223,7 +266,7 @@ class Engine:
             book.check_seal(int(time.time()))
             # All that others must do is asked before anything is sealed.
             epoch = await self._threads.chain(self.chain.epoch)
-            await self.committee.ready(self.log.size)
+            await self.committee.ready(self.log.size, epoch)
             fields = {"market": market.hex(), "round": book.current_round.id, "epoch": epoch}
             committed = await self.commit_one(Draft("seal", fields))
             return await self._clear(book, committed.sequence)
@@ -234,7 +277,7 @@ class Engine:
         try:
             await self.committee.caught_up(sequence + 1)
             roots = await self.committee.sign(book.terms, sealed)
-            certificate = await self.committee.clear(sealed)
+            certificate = await self.committee.clear(book.terms, sealed, self._digest_of(book))
         except (PeerFault, Unavailable) as error:
             return await self._conclude(book, sealed, str(error))
         return await self._certify(book, sealed, certificate, roots, time.perf_counter() - started)
@@ -250,11 +293,14 @@ class Engine:
     async def _conclude(self, book: Book, sealed: SealedList, reason: str) -> Closed:
         try:
             await self.committee.caught_up(self.log.size)
-            certificate = await self.committee.conclude(sealed, reason)
+            certificate = await self.committee.conclude(book.terms, sealed, self._digest_of(book), reason)
         except (PeerFault, Unavailable) as error:
             log.warning("round %d: %s", sealed.round, error)
             return Closed(book.current_round, sealed, reason=str(error))
         return await self._certify(book, sealed, certificate, {}, 0.0)
+
+    def _digest_of(self, book: Book) -> DigestOf:
+        return lambda result: self.state.result_digest(book, result)
 
     async def _certify(
         self,
@@ -280,7 +326,8 @@ class Engine:
         try:
             effects = (await self.commit_one(draft)).effects
         except (OrderRefused, Unavailable) as error:
-            self.halt(str(error))
+            if book.sealed is sealed:  # else its settle window passed meanwhile, and it is aborted
+                self.halt(str(error))
             return Closed(book.current_round, sealed, reason=str(error), seconds=seconds)
         return Closed(
             book.current_round,

@@ -1,6 +1,6 @@
 """A whole venue on this machine for the length of a block: a chain, members as processes, the engine.
 
-For `darkpool run`, the demo, the benchmarks and the tests. `darkpool up` keeps the same parts running as services.
+For `darkpool run`, the demo, benchmarks and tests. `darkpool up` keeps the same parts running as services.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import Final, Self
 
 from commitments.paillier import PublicKey, public_key
@@ -23,6 +24,7 @@ from darkpool.config import AdmissionSettings
 from darkpool.engine import Committed, Draft
 from darkpool.errors import Busy, DarkpoolError, OrderRefused, Unavailable
 from darkpool.listing import ListedOrder
+from darkpool.tasks import guarded
 from darkpool.types import Address
 
 log = logging.getLogger("darkpool.intake")
@@ -62,7 +64,7 @@ class Intake:
         loop = asyncio.get_running_loop()
         # The workers import and build their tables now, not with the first order.
         await asyncio.gather(*(loop.run_in_executor(self._pool, _warm) for _ in range(self._workers)))
-        self._tasks = [asyncio.create_task(self._form()), asyncio.create_task(self._write())]
+        self._tasks = [guarded(self._form(), "forming batches"), guarded(self._write(), "writing batches")]
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -164,6 +166,14 @@ _keys: Final[list[PublicKey]] = []
 
 def _begin(modulus: int) -> None:
     _keys[:] = [public_key(modulus)]
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A pool's workers wait for work for ever when the process that made the pool was killed."""
+    if (parent := parent_process()) is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _warm() -> None:

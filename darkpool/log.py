@@ -9,11 +9,12 @@ from commitments.errors import CommitmentsError, DecodeError
 from commitments.merkle import Frontier, leaf_hash
 from commitments.paillier import PublicKey
 from darkpool import snapshot
+from darkpool.effects import Change, Effects
 from darkpool.errors import ConfigError
 from darkpool.listing import ListedOrder
 from darkpool.message import Message
 from darkpool.netting import Signers
-from darkpool.state import Change, Effects, VenueState
+from darkpool.state import VenueState
 from darkpool.store.log_store import LogStore
 
 CHECKPOINT_EVERY: Final = 512

@@ -9,17 +9,18 @@ from pathlib import Path
 
 from darkpool.chain import Chain
 from darkpool.committee.coordinator import Coordinator
-from darkpool.config import MarketSettings, Settings
+from darkpool.config import ChainSettings, MarketSettings, Settings
 from darkpool.deployment import Deployment, operator_key
+from darkpool.effects import Effects
 from darkpool.engine import Committed, Engine, Threads
 from darkpool.errors import ChainError, ConfigError
 from darkpool.events import PAGE, Events
-from darkpool.log import Log
+from darkpool.log import Log, Watch
 from darkpool.market import Grid
 from darkpool.message import Message
 from darkpool.projection import Projector
 from darkpool.scheduler import Scheduler
-from darkpool.state import Effects, VenueState
+from darkpool.state import VenueState
 from darkpool.store.database import Database
 from darkpool.store.records import EventRow
 from darkpool.store.venue_store import VenueStore
@@ -30,7 +31,7 @@ log = logging.getLogger("darkpool.operator")
 
 
 @asynccontextmanager
-async def open_venue(folder: Path, settings: Settings, sockets: Path, rpc_url: str) -> AsyncIterator[Venue]:
+async def open_venue(folder: Path, settings: Settings, sockets: Path) -> AsyncIterator[Venue]:
     """The venue of a folder, running, for the length of the block; members meet in `sockets`.
 
     Raises ConfigError, StoreError; ChainError if the node does not answer at the start.
@@ -42,7 +43,7 @@ async def open_venue(folder: Path, settings: Settings, sockets: Path, rpc_url: s
     async with AsyncExitStack() as stack:
         threads = Threads()
         stack.callback(threads.close)
-        chain = await threads.chain(_attached, rpc_url, settings.chain.finality_blocks, deployment)
+        chain = await threads.chain(_attached, settings.chain, deployment)
         database = await threads.store(Database.open, settings.database_url(folder))
         stack.callback(database.close)
         store = VenueStore(database)
@@ -54,16 +55,19 @@ async def open_venue(folder: Path, settings: Settings, sockets: Path, rpc_url: s
         events = Events(read_events, settings.api.stream_queue)
         stack.callback(events.close)
 
+        def fold(watch: Watch) -> Log:
+            return Log.open(store, deployment.key, deployment.signers, watch)
+
         def projector(state: VenueState) -> Projector:
             if not projectors:
                 prices = _Prices(settings, state)
-                projectors.append(Projector(store, state, key, events.publish, prices.text))
+                projectors.append(Projector(store, state, key, events.publish, prices.text, fold))
             return projectors[0]
 
         def watch(state: VenueState, sequence: int, root: bytes, entry: Message, effects: Effects) -> None:
             projector(state).take(Committed(sequence, root, entry, effects))
 
-        venue_log = await threads.store(Log.open, store, deployment.key, deployment.signers, watch)
+        venue_log = await threads.store(fold, watch)
         await threads.store(projector(venue_log.state).flush)
         log.info("the log has %d entries, root %s", venue_log.size, venue_log.root.hex())
 
@@ -86,8 +90,8 @@ async def open_venue(folder: Path, settings: Settings, sockets: Path, rpc_url: s
         yield venue
 
 
-def _attached(rpc_url: str, finality: int, deployment: Deployment) -> Chain:
-    chain = Chain.rpc(rpc_url, finality)
+def _attached(settings: ChainSettings, deployment: Deployment) -> Chain:
+    chain = Chain.rpc(settings.rpc_url, settings.finality_blocks)
     if chain.chain_id != deployment.chain_id:
         raise ChainError(f"chain: its id is {chain.chain_id}, the venue lives on {deployment.chain_id}")
     chain.attach(deployment.vault)

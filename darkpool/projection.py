@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from darkpool.book import End, Ended, cancel_all_digest, cancel_digest
-from darkpool.effects import Pending
+from darkpool.effects import Effects, Pending
 from darkpool.engine import Committed
 from darkpool.jsonfields import hex_text
 from darkpool.listing import ListedOrder
+from darkpool.log import Watch
 from darkpool.market import Round, RoundState
 from darkpool.message import Message
 from darkpool.receipt import Kind, Receipt
@@ -38,8 +39,6 @@ from darkpool.store.records import (
 )
 from darkpool.store.venue_store import Changes, VenueStore
 from darkpool.types import Address, Nonce, PrivateKey
-
-MAX_BACKLOG: Final = 10_000  # entries; beyond it, restart the venue when the database is back
 
 log = logging.getLogger("darkpool.projection")
 
@@ -80,7 +79,8 @@ class _Rows:
 class Projector:
     """Writes the read model of one store. Call it in the store's thread only.
 
-    `publish` is told of events once they are written. If the database is away, rows wait here: see `behind`.
+    `publish` is told of events once they are written; `fold` folds the log again, from its latest snapshot.
+    If the database is away, rows wait here: see `behind`.
     """
 
     def __init__(
@@ -90,11 +90,13 @@ class Projector:
         operator_key: PrivateKey,
         publish: Callable[[Sequence[EventRow]], None],
         price_text: Callable[[bytes, int], str],
+        fold: Callable[[Watch], object],
     ) -> None:
         self._store, self._state, self._key = store, state, operator_key
-        self._publish, self._price_text = publish, price_text
+        self._publish, self._price_text, self._fold = publish, price_text, fold
         self._rows = _Rows()
         self._up_to = store.projected()
+        self._lost = False  # an entry was not taken in, and the state has gone on
         self.behind = ""
 
     def __call__(self, committed: Sequence[Committed]) -> bool:
@@ -108,29 +110,47 @@ class Projector:
         return not self.behind
 
     def take(self, one: Committed) -> None:
-        """Take in one entry, to be written with the next flush."""
-        if one.sequence >= self._up_to:
+        """Take in one entry, to be written with the next flush. Raises nothing, as `flush`."""
+        if self._lost or one.sequence < self._up_to:
+            return
+        try:
             self._take(one)
             self._up_to = one.sequence + 1
+        except StoreError as error:  # of a row it was to change
+            self._lost, self.behind = True, error.message
 
     def flush(self) -> None:
         """Write what waits. Raises nothing: the log has it all."""
-        if self._store_projected() >= self._up_to:
-            return
         try:
-            events = self._store.project(self._up_to, self._rows.changes())
+            if self._lost:
+                self._take_again()
+            if self._lost:
+                return
+            events = []
+            if self._store.projected() < self._up_to:  # else all is written, or was, and we were not told
+                events = self._store.project(self._up_to, self._rows.changes())
         except StoreError as error:
             self.behind = error.message
-            log.exception("the read model is behind")
+            log.warning("the read model is behind: %s", error)
             return
         self.behind, self._rows = "", _Rows()
         self._publish(events)
 
-    def _store_projected(self) -> int:
+    def _take_again(self) -> None:
+        """All entries that are not written, each with the state as it was. Raises StoreError."""
+
+        def watch(state: VenueState, sequence: int, root: bytes, entry: Message, effects: Effects) -> None:
+            self._state = state
+            self.take(Committed(sequence, root, entry, effects))
+
+        self._up_to, self._rows, self._lost, now = self._store.projected(), _Rows(), False, self._state
         try:
-            return self._store.projected()
+            self._fold(watch)
         except StoreError:
-            return -1
+            self._lost = True
+            raise
+        finally:
+            self._state = now
 
     # --- rows as they are, written or not -------------------------------------------------------------
 

@@ -64,8 +64,8 @@ class Desk:
 class RoundOutcome:
     """One round as the command reports it: how it ended, and fills as their traders opened them.
 
-    curves: the encrypted sums, which anyone can recompute from the sealed list. Seconds: what the sums took the
-    operator (members repeat them), and the settlement on chain.
+    curves: the encrypted sums, which anyone can recompute from the sealed list. Seconds: what the sums took
+    the operator (members repeat them), and the settlement on chain.
     """
 
     closed: Closed

@@ -14,11 +14,13 @@ from contextlib import suppress
 from typing import Final, Self
 
 from darkpool.config import MarketSettings
+from darkpool.engine import Closed
 from darkpool.errors import ChainError, DarkpoolError, OrderRefused
 from darkpool.market import Grid, RoundState
 from darkpool.reference import Reference, reference
 from darkpool.store.database import StoreError
 from darkpool.store.venue_store import VenueStore
+from darkpool.tasks import guarded
 from darkpool.types import Quanta, Tick
 from darkpool.venue import MarketView, Venue
 
@@ -45,8 +47,10 @@ class Scheduler:
             ("handed", HANDED_SECONDS, self._venue.take_handed),
             ("database", RETRY_SECONDS, self._database),
         ]
-        self._tasks = [asyncio.create_task(self._repeat(*job)) for job in jobs]
-        self._tasks += [asyncio.create_task(self._rounds(view, settings)) for view, settings in self._markets]
+        self._tasks = [guarded(self._repeat(*job), job[0]) for job in jobs]
+        self._tasks += [
+            guarded(self._rounds(view, settings), settings.name) for view, settings in self._markets
+        ]
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -118,18 +122,27 @@ class Scheduler:
         if self._venue.status().halted:
             await asyncio.sleep(RETRY_SECONDS)
             return
-        try:
-            closed = await engine.close(market)
-        except OrderRefused as refusal:
-            if refusal.code != "minima-not-met":
-                raise
-            return  # it stays open for another interval
+        closed = await self._closed(market)
+        if closed is None:
+            return
         view.round = book.current_round
         result = closed.certificate.result if closed.certificate is not None else None
         why = f", {closed.reason}" if closed.reason else ""
         log.info("market %s round %d: %s%s", settings.name, closed.round.id, closed.round.state, why)
         if result is not None and result.crossed:
             self._cleared[market] = view.terms.market.grid.price(result.price)
+
+    async def _closed(self, market: bytes) -> Closed | None:
+        """How the round ended; None if too few orders keep it open for another interval."""
+        while True:
+            try:
+                return await self._venue.engine.close(market)
+            except OrderRefused as refusal:
+                if refusal.code == "minima-not-met":
+                    return None
+                if refusal.code != "round-sealed":
+                    raise
+            await asyncio.sleep(RETRY_SECONDS)  # until another market's round is over
 
     async def _open(self, view: MarketView, settings: MarketSettings) -> None:
         engine, market = self._venue.engine, view.terms.market.id
@@ -158,7 +171,8 @@ class Scheduler:
         engine, terms = self._venue.engine, view.terms
         grid = terms.market.grid
         drift = abs(grid.level(found.price) - grid.levels // 2)
-        new_day = engine.state.time // _SECONDS_PER_DAY < int(time.time()) // _SECONDS_PER_DAY
+        since = engine.state.books[terms.market.id].terms_at
+        new_day = since // _SECONDS_PER_DAY < int(time.time()) // _SECONDS_PER_DAY
         if not new_day or drift <= grid.levels // _RECENTRE:
             return grid
         grid = Grid.centred(found.price, grid.tick, grid.levels)

@@ -33,6 +33,7 @@ _CHAIN_PORT: Final = "chain.port"
 _FIRST_CHAIN_PORT: Final = 8545
 _MEMBERS_ABOVE_API: Final = 1  # member i takes orders by hand at the API's port + i
 _ROOT: Final = Path(__file__).resolve().parents[1]
+_PYTHONPATH: Final = {"PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +111,10 @@ async def up(folder: Path, settings: Settings, progress: Progress) -> AsyncItera
         members = await stack.enter_async_context(Members(homes, sockets))
         api = Supervised(
             name="venue",
-            argv=(sys.executable, "-m", "api.serve", str(folder), str(sockets), rpc_url),
+            argv=(sys.executable, "-m", "api.serve", str(folder), str(sockets)),
             log=folder / "venue.log",
-            environment={"PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])},
+            # Not among its arguments, which every user of the machine can read: the URL may hold a password.
+            environment={**_PYTHONPATH, "DARKPOOL_CHAIN__RPC_URL": rpc_url},
         )
         venue = await stack.enter_async_context(Supervisor([api]))
         running = Running(deployment, settings.api_url, rpc_url, ports, (*outer, members, venue))
@@ -145,7 +147,7 @@ def _devnet(folder: Path, settings: Settings) -> tuple[Supervised, str]:
             str(settings.chain.block_seconds),
         ),
         log=folder / "chain.log",
-        environment={"PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])},
+        environment=_PYTHONPATH,
     )
     return program, f"http://127.0.0.1:{port}"
 

@@ -15,6 +15,7 @@ from commitments.merkle import Frontier
 from commitments.paillier import PublicKey
 from darkpool.account import FreeCollateral, Nonces
 from darkpool.book import Book
+from darkpool.effects import Pending
 from darkpool.errors import ConfigError
 from darkpool.jsontext import parsed
 from darkpool.listing import ListedOrder, Movement
@@ -22,7 +23,7 @@ from darkpool.market import Round, RoundState
 from darkpool.message import Message, read_terms, terms_message
 from darkpool.netting import Signers
 from darkpool.settlement import Delta, NullifierRow, Settlement
-from darkpool.state import Pending, VenueState
+from darkpool.state import VenueState
 from darkpool.types import Address, Quanta, RoundId, Signature, Tick, TokenIndex
 
 _VERSION: Final = 1
@@ -47,19 +48,22 @@ def encode(state: VenueState, frontier: Frontier) -> bytes:
             for (a, t), f in state.ledger.free.items()
         ],
         "balances": [[a.hex(), t.hex(), amount] for (a, t), amount in state.ledger.balances.items()],
-        "nonces": [
-            [a.hex(), n.lowest_unused, sorted(n.used_above), [[w, f"{m:x}"] for w, m in n.burnt.items()]]
-            for a, n in state.ledger.nonces.items()
+        "nonces": [[a.hex(), n.lowest_unused, sorted(n.used_above)] for a, n in state.ledger.nonces.items()],
+        "burnt": [
+            [a.hex(), word, f"{mask:x}"]
+            for a, words in state.ledger.burnt.items()
+            for word, mask in words.items()
         ],
         "halted": [[a.hex(), sorted(map(list, r))] for a, r in state.ledger.halted.items()],
-        "books": [_book(book, state.time) for book in state.books.values()],
+        "books": [_book(book) for book in state.books.values()],
     }
     return json.dumps(document, separators=(",", ":")).encode()
 
 
-def _book(book: Book, time: int) -> list[Any]:
+def _book(book: Book) -> list[Any]:
     current = None if book.round is None else [book.round.id, book.round.reference, book.round.state.value]
-    return [terms_message(book.terms, time).encode().hex(), current, [o.sequence for o in book.standing]]
+    terms = terms_message(book.terms, book.terms_at).encode().hex()
+    return [terms, current, [o.sequence for o in book.standing]]
 
 
 def decode(
@@ -87,12 +91,15 @@ def decode(
         ledger.free[_address(a), _address(t)] = free
     ledger.balances = {(_address(a), _address(t)): amount for a, t, amount in document["balances"]}
     ledger.nonces = {
-        _address(a): Nonces(lowest, set(above), {w: int(m, 16) for w, m in burnt})
-        for a, lowest, above, burnt in document["nonces"]
+        _address(a): Nonces(lowest, set(above), ledger.burnt.get(_address(a), {}))
+        for a, lowest, above in document["nonces"]
     }
+    for a, word, mask in document["burnt"]:
+        ledger.burnt.setdefault(_address(a), {})[word] = int(mask, 16)
     ledger.halted = {_address(a): {(kind, n) for kind, n in requests} for a, requests in document["halted"]}
     for terms, current, sequences in document["books"]:
-        book = Book(read_terms(Message.decode(bytes.fromhex(terms)), key), ledger)
+        message = Message.decode(bytes.fromhex(terms))
+        book = Book(read_terms(message, key), ledger, message.integer("time"))
         if current is not None:
             number, reference, round_state = current
             book.round = Round(RoundId(number), book.terms.market, Tick(reference), RoundState(round_state))

@@ -1,90 +1,56 @@
 """The venue as a fold of its log: what every party that has the same entries agrees on.
 
-An entry is a `Message` with a time (unix seconds, never before the entry before it); its place in the log is its
-sequence. `checked` refuses an entry that does not follow from the state and otherwise returns the change, which
-the caller makes once the entry is durable; the change does not fail. Operator, members and a restart take the
-same path. What alone is not checked here is an order's encoding, signature and proof (admission.py), and
-whether chain events are the chain's (chain_feed.py).
+An entry is a `Message` with a time (unix seconds, never before the entry before it); its place in the log is
+its sequence. `checked` refuses an entry that does not follow from the state and otherwise returns the change,
+which the caller makes once the entry is durable; the change does not fail. Operator, members and a restart
+take the same path. What alone is not checked here is an order's encoding, signature and proof (admission.py),
+and whether chain events are the chain's (member.py).
 
-    market      terms of a new market, or new terms of an old one        chain    final events up to a block
-    open        a round, with its reference                              seal     fix the list
-    order       a sealed order                                           result   what came out, with 2t+1 signatures
-    cancel, cancel_all, replace   an account's signed wish               abort    nothing came out, n-t signatures
+    market   terms of a new market, or new terms of one      chain    final events up to a block
+    open     a round, with its reference                     seal     fix the list
+    order    a sealed order                                  result   what came out, with 2t+1 signatures
+    cancel, cancel_all, replace   an account's signed wish   abort    nothing came out, n-t signatures
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
 
 from commitments.errors import DecodeError
 from commitments.paillier import PublicKey
 from darkpool import certificates
-from darkpool.account import Ledger
-from darkpool.admission import Tentative
-from darkpool.book import Book, End, Ended
-from darkpool.chain_events import ChainEvent, read_events
-from darkpool.errors import OrderRefused
-from darkpool.listing import ListedOrder, Movement, RoundResult
+from darkpool.admission import Tentative, check_statement
+from darkpool.book import Book, End
+from darkpool.chain_state import ChainState
+from darkpool.effects import Change, Effects, Pending
+from darkpool.errors import ConfigError, OrderRefused, SettlementRefused
+from darkpool.listing import ListedOrder, RoundResult
 from darkpool.market import Round
 from darkpool.message import Message, read_terms
 from darkpool.netting import Signers, settlement_of
 from darkpool.order import Terms
+from darkpool.results import read_result, result_signatures
 from darkpool.settlement import Settlement
-from darkpool.types import Address, Lots, Nonce, RoundId, Signature, Tick
+from darkpool.settlement import digest as settlement_digest
+from darkpool.types import Address, Nonce, RoundId, Signature, Tick
 
 MAX_UNSETTLED: Final = 8
 """Settlements signed and not yet final or void; at the bound no round is sealed (protocol, section 6)."""
 
 MAX_SOURCE: Final = 200
 
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """A signed settlement that is not final yet. It can land until `ends` (unix seconds, chain time)."""
-
-    settlement: Settlement
-    market: bytes
-    round: RoundId
-    movements: tuple[Movement, ...]
-    signatures: tuple[Signature, ...]
-    ends: int
+_VAULT: Final = ("chain_id", "contract", "venue", "tokens", "settle_window")
 
 
-@dataclass(slots=True)
-class Effects:
-    """What an entry did, for whoever tells others of it."""
-
-    accepted: list[ListedOrder] = field(default_factory=list)
-    ended: list[Ended] = field(default_factory=list)
-    rounds: list[Round] = field(default_factory=list)
-    reason: str = ""
-    result: RoundResult | None = None
-    pending: Pending | None = None
-    settled: list[Pending] = field(default_factory=list)
-    void: list[Pending] = field(default_factory=list)
-    halted: list[Address] = field(default_factory=list)
-    resumed: list[Address] = field(default_factory=list)
-
-
-Change: TypeAlias = Callable[[int], Effects]
-"""Makes a checked change; takes the entry's sequence."""
-
-
-class VenueState:
+class VenueState(ChainState):
     """Ledger, books, rounds and pending settlements of a venue under one committee."""
 
     def __init__(self, key: PublicKey, signers: Signers) -> None:
+        super().__init__()
         self.key, self.signers = key, signers
-        self.ledger = Ledger()
-        self.books: dict[bytes, Book] = {}
-        self.pending: list[Pending] = []
         self.time = 0
-        self.block = -1  # the latest final block taken in
-        self.block_hash = bytes(32)
-        self.chain_time = 0
-        self.settled_id = 0  # the latest settlement on chain
         self.epoch = 0  # of the sealed round
         self._checks: dict[str, Callable[[Message], Change]] = {
             "market": self._market,
@@ -102,27 +68,13 @@ class VenueState:
         """The terms in force, by market."""
         return {market: book.terms for market, book in self.books.items()}
 
-    @property
-    def tokens(self) -> tuple[Address, ...]:
-        """The vault's tokens. Empty before the first market."""
-        return next(iter(self.books.values())).terms.tokens if self.books else ()
-
-    @property
-    def sealed(self) -> Book | None:
-        """The book whose round is sealed and not over: one at a time, because settlement ids are sequential."""
-        return next((book for book in self.books.values() if book.sealed is not None), None)
-
-    @property
-    def next_settlement(self) -> int:
-        """The id the sealed round's settlement would have."""
-        return self.settled_id + len(self.pending) + 1
-
     def checked(
         self, entry: Message, order: ListedOrder | None = None, tentative: Tentative | None = None
     ) -> Change:
-        """The change of an entry. An `order` or `replace` comes with its listed order, and with what is to be
+        """The change of an entry; raises OrderRefused or DecodeError, and changes nothing.
 
-        accepted before it in `tentative`, which it joins. Raises OrderRefused or DecodeError, and changes nothing.
+        An `order` or `replace` comes with its listed order, and several may be checked before the first of
+        them is changed: `tentative` holds what those before it will do, and it joins them.
         """
         time = entry.integer("time")
         if time < self.time:
@@ -162,27 +114,14 @@ class VenueState:
                 "list the markets",
                 "market-unknown",
             )
+        check_statement(order.statement, book.terms, entry.integer("time"))
         replaced = [self._replaced(entry, order, book)] if entry.op == "replace" else []
-        tentative.release(replaced, book.tokens)
-        try:
-            book.check(order, tentative)
-        except OrderRefused:
-            for old in replaced:
-                tentative.lock(old, book.tokens)
-            raise
-        tentative.lock(order, book.tokens)
+        book.check(order, tentative, replaced)
+        tentative.accept(order, book.tokens, replaced)
 
         def change(sequence: int) -> Effects:
             ended = book.release(replaced, End.REPLACED, f"by nonce {order.nonce}")
-            listed = ListedOrder(
-                order.hash,
-                order.statement,
-                order.c_base,
-                order.c_quote,
-                order.ciphertexts,
-                order.leaf,
-                sequence,
-            )
+            listed = replace(order, sequence=sequence)
             book.accept(listed)
             return Effects(accepted=[listed], ended=ended)
 
@@ -212,22 +151,21 @@ class VenueState:
     def _market(self, entry: Message) -> Change:
         terms = read_terms(entry, self.key)
         book = self.books.get(terms.market.id)
-        if self.books and (terms.tokens, terms.contract) != (self.tokens, self._domain_terms.contract):
-            raise OrderRefused("market: of another vault", "one venue has one vault")
+        for other in self.markets.values():
+            if any(getattr(terms, name) != getattr(other, name) for name in _VAULT):
+                raise OrderRefused("market: of another vault or venue", "one venue has one vault")
         if book is not None:
             book.check_idle()
 
+        at = entry.integer("time")
+
         def change(_: int) -> Effects:
             if book is not None:
-                return Effects(ended=book.change_terms(terms))
-            self.books[terms.market.id] = Book(terms, self.ledger)
+                return Effects(ended=book.change_terms(terms, at))
+            self.books[terms.market.id] = Book(terms, self.ledger, at)
             return Effects()
 
         return change
-
-    @property
-    def _domain_terms(self) -> Terms:
-        return next(iter(self.books.values())).terms
 
     def _open(self, entry: Message) -> Change:
         book = self.book(entry)
@@ -280,11 +218,23 @@ class VenueState:
         return book
 
     def settlement(self, book: Book, result: RoundResult) -> Settlement:
-        """The settlement that a result of the book's sealed round calls for. Raises OrderRefused if none is."""
+        """The settlement that a result of the book's sealed round calls for. Raises OrderRefused."""
         if book.sealed is None:
             raise OrderRefused("round: none is sealed", "seal one first", "round-closed")
         consumed = (o for o in book.sealed.orders if o.account in result.nets)
-        return settlement_of(book.terms, book.sealed, result, consumed, self.next_settlement, self.epoch)
+        try:
+            return settlement_of(book.terms, book.sealed, result, consumed, self.next_settlement, self.epoch)
+        except (ConfigError, SettlementRefused) as error:
+            raise OrderRefused(f"result: {error.message}", "it is no result of this round") from None
+
+    def result_digest(self, book: Book, result: RoundResult) -> bytes:
+        """What a member signs for a result of the book's sealed round. Raises OrderRefused."""
+        domain = book.terms.domain
+        if result.crossed:
+            return settlement_digest(self.settlement(book, result), domain)
+        if book.sealed is None:
+            raise OrderRefused("round: none is sealed", "seal one first", "round-closed")
+        return certificates.no_cross_digest(domain, book.sealed.digest(domain))
 
     def _result(self, entry: Message) -> Change:
         book = self._sealed_book(entry)
@@ -310,14 +260,7 @@ class VenueState:
             ended, movements = book.finish(result)
             effects = Effects(ended=ended, rounds=[book.current_round], result=result)
             if pending is not None:
-                effects.pending = Pending(
-                    pending.settlement,
-                    pending.market,
-                    pending.round,
-                    tuple(movements),
-                    pending.signatures,
-                    pending.ends,
-                )
+                effects.pending = replace(pending, movements=tuple(movements))
                 self.pending.append(effects.pending)
             self._resume(effects)
             return effects
@@ -333,138 +276,6 @@ class VenueState:
             certificates.check_abandoned(digest, book.terms.domain, signatures, self.signers)
         return lambda _: self._aborted(book, reason, Effects())
 
-    def _aborted(self, book: Book, reason: str, effects: Effects) -> Effects:
-        effects.ended += book.abort(reason)
-        effects.rounds.append(book.current_round)
-        effects.reason = reason
-        self._resume(effects)
-        return effects
-
-    # --- the chain ----------------------------------------------------------------------------------
-
-    def _chain(self, entry: Message) -> Change:
-        block, at = entry.integer("block"), entry.integer("at")
-        block_hash = entry.octets("hash", 32)
-        events = read_events(entry, len(self.tokens))
-        if block <= self.block or at < self.chain_time:
-            raise OrderRefused(f"chain: block {block} is not after {self.block}", "follow the chain in order")
-        landed = [e for e in events if e.kind == "settled"]
-        for pending, event in zip(self.pending, landed, strict=False):
-            s = pending.settlement
-            if (s.id, s.root, s.transcript) != (event.number, event.root, event.transcript):
-                raise OrderRefused(f"chain: settlement {event.number} on chain is not ours", "stop the venue")
-        if len(landed) > len(self.pending):
-            raise OrderRefused("chain: a settlement landed that this log does not know", "stop the venue")
-
-        def change(_: int) -> Effects:
-            effects = Effects()
-            self.block, self.block_hash, self.chain_time = block, block_hash, at
-            for event in events:
-                self._take(event, effects)
-            self._expire(effects)
-            self._resume(effects)
-            return effects
-
-        return change
-
-    def _take(self, event: ChainEvent, effects: Effects) -> None:
-        account, ledger = event.account, self.ledger
-        if event.kind == "settled":
-            pending = self.pending.pop(0)
-            self.settled_id = pending.settlement.id
-            for m in pending.movements:
-                ledger.move(m.account, m.token, m.amount)
-                if m.amount > 0:
-                    ledger.credit(m.account, m.token, m.amount)
-            effects.settled.append(pending)
-        elif event.kind == "deposit":
-            ledger.deposit(account, self.tokens[event.number], event.quanta)
-        elif event.kind in {"withdrawal_requested", "cancel_requested"}:
-            if not ledger.known(account):
-                return
-            what = "withdraw" if event.kind == "withdrawal_requested" else "cancel"
-            ledger.halted.setdefault(account, set()).add((what, event.number))
-            effects.halted.append(account)
-            for book in self.books.values():
-                effects.ended += book.drop(account, "a request of the account on chain")
-        elif event.kind == "withdrawn":
-            ledger.move(account, self.tokens[event.number], -event.quanta)
-            ledger.halted.get(account, set()).discard(("withdraw", event.number))
-        else:
-            ledger.burn(account, event.number, event.mask)
-            ledger.halted.get(account, set()).discard(("cancel", event.number))
-
-    def _expire(self, effects: Effects) -> None:
-        """Judged by final chain time: what can no longer land is void, or for a sealed list, aborted.
-
-        Ids are sequential, so after one that expired none can land; but its id is given again only when the
-        last of them has expired too, or two settlements of one id could meet on chain.
-        """
-        book = self.sealed
-        if book is not None and book.sealed is not None:
-            if self.chain_time > book.sealed.sealed_at + book.terms.settle_window:
-                self._aborted(book, "no result within the settle window", effects)
-            else:
-                return
-        if self.pending and self.chain_time > max(p.ends for p in self.pending):
-            for pending in self.pending:
-                for m in pending.movements:
-                    if m.amount < 0:
-                        self.ledger.credit(m.account, m.token, -m.amount)
-            effects.void += self.pending
-            self.pending = []
-
-    def _resume(self, effects: Effects) -> None:
-        """Accounts whose requests are all answered and that are idle everywhere start again from the chain."""
-        for account, requests in list(self.ledger.halted.items()):
-            unsettled = any(m.account == account for p in self.pending for m in p.movements)
-            if requests or unsettled or any(b.open_orders(account) for b in self.books.values()):
-                continue
-            self.ledger.restart(account)
-            effects.resumed.append(account)
-
-
-def read_result(entry: Message) -> RoundResult:
-    """The result in an entry or a member's reply. Raises DecodeError."""
-    if entry.fields.get("crossed") is not True:
-        return RoundResult(crossed=False)
-    nets = entry.fields.get("nets")
-    if not isinstance(nets, list):
-        raise DecodeError("nets", "not a list")
-    rows: dict[Address, int] = {}
-    for row in nets:
-        if not (isinstance(row, list) and len(row) == 2 and type(row[1]) is int):  # noqa: PLR2004
-            raise DecodeError("nets", "a row is not [account, net]")
-        account = Message("net", {"account": row[0]}).octets("account", 20)
-        rows[Address(account)] = row[1]
-    if list(rows) != sorted(rows) or len(rows) != len(nets):
-        raise DecodeError("nets", "accounts do not ascend")
-    return RoundResult(
-        crossed=True, price=Tick(entry.integer("price")), volume=Lots(entry.integer("volume")), nets=rows
-    )
-
-
-def result_fields(result: RoundResult) -> dict[str, object]:
-    """The fields `read_result` reads."""
-    if not result.crossed:
-        return {"crossed": False}
-    nets = [[a.hex(), net] for a, net in result.nets.items()]
-    return {"crossed": True, "price": result.price, "volume": result.volume, "nets": nets}
-
-
-def result_signatures(entry: Message) -> list[Signature]:
-    """The first blobs of a result: signatures. Behind them are the sealed totals, checked by those they are for.
-
-    Raises DecodeError.
-    """
-    count = entry.integer("signatures", 1, len(entry.blobs))
-    return [Signature(blob) for blob in entry.blobs[:count]]
-
 
 def _wish(entry: Message, name: str) -> tuple[Address, Nonce, bytes]:
     return Address(entry.octets("account", 20)), Nonce(entry.integer(name)), entry.octets("signature", 65)
-
-
-def orders_of(effects: Iterable[Effects]) -> Sequence[ListedOrder]:
-    """All orders the effects accepted."""
-    return [order for e in effects for order in e.accepted]

@@ -137,7 +137,8 @@ class Venue:
         )
 
     async def catch_up(self) -> None:
-        """Write what the database missed while it was away. Raises StoreError."""
+        """Read and write what the database was away for. Raises StoreError."""
+        await self.engine.resolve()
         await self._threads.store(self._projector.flush)
 
     def _check_open(self) -> None:
@@ -211,6 +212,12 @@ class Venue:
                     raise
 
     async def _known(self, subject: bytes) -> Receipt | None:
+        if self.engine.in_doubt or self._projector.behind:  # it may have what it does not show
+            await self.catch_up()
+            if self._projector.behind:
+                raise Unavailable(
+                    f"read model: behind: {self._projector.behind}", "database", "send it again"
+                )
         row = await self.read(lambda store: store.receipt(subject))
         return None if row is None else Receipt.from_json(json.loads(row.payload))
 
@@ -248,8 +255,10 @@ class Venue:
             for raw in raws:
                 try:
                     await self.submit(raw)
-                except Busy:
-                    return
+                except Busy as busy:
+                    if busy.code == "queue-full":
+                        return  # the venue's own doing; the next pass goes on
+                    await self.engine.committee.refuse_handed(index, order_hash(raw), str(busy)[:300])
                 except OrderRefused as refusal:
                     await self.engine.committee.refuse_handed(index, order_hash(raw), str(refusal)[:300])
 

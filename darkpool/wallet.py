@@ -134,7 +134,8 @@ class Wallet:
         self.released([live.nonce for live in mine])
         for token, amount in movements.items():
             if amount < 0:
-                self._raise(token, Opening(amount, 0))
+                free = self._free[token]
+                self._free[token] = Collateral(free.opening + Opening(amount, 0), free.version + 1)
         self._credits[round_id] = movements
         totals = open_totals(
             self._committee, self.terms.domain, self._fill_key, boxes, seal_digest, self.address

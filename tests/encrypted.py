@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, NoReturn, TypeVar
 
 from commitments.params import INSECURE_TEST, PRODUCTION, Profile
+from commitments.pedersen import generator_g
 from commitments.threshold import safe_prime
 from darkpool.auction import PlainOrder
 from darkpool.chain import Chain
@@ -19,7 +21,9 @@ from darkpool.market import Grid
 from darkpool.orderfile import OrderRow, TickSize
 from darkpool.plan import Batch, Options, Plan
 from darkpool.run import MEMBERS, THRESHOLD, Run, RunReport
-from darkpool.types import Quanta, Tick
+from darkpool.types import Quanta, Tick, TokenIndex
+
+T = TypeVar("T")
 
 REFERENCE = 1_000  # ticks
 TICK = TickSize.parse("0.01")
@@ -33,13 +37,17 @@ class Committee:
 
     def execute(self, prepared: Plan, options: Options) -> RunReport:
         """The report of a run, which has already compared itself with the plain auction and the chain."""
-        return self._runner.run(Run(prepared, options).execute(self.house))
+        return self.run(Run(prepared, options).execute(self.house))
+
+    def run(self, body: Coroutine[Any, Any, T]) -> T:
+        """Something else in the house."""
+        return self._runner.run(body)
 
 
-def seats(profile: Profile) -> list[Seat]:
+def seats(profile: Profile, members: int = MEMBERS) -> list[Seat]:
     """Fresh seats, dealt in this process."""
     primes = [safe_prime(profile.modulus_bits // 2) for _ in range(2)]
-    return seats_from_primes(primes[0], primes[1], MEMBERS, THRESHOLD)
+    return seats_from_primes(primes[0], primes[1], members, THRESHOLD)
 
 
 @contextmanager
@@ -78,6 +86,40 @@ def running(
             runner.run(end())
 
 
+class _Opened(Exception):  # noqa: N818 - no error
+    """The round is open and has its orders."""
+
+
+class _OpenRun(Run):
+    async def _close(self, house: House) -> NoReturn:
+        del house
+        raise _Opened
+
+
+async def opened(house: House, prepared: Plan, options: Options) -> tuple[Run, bytes]:
+    """A run that got as far as its first round, open and with all its orders; its market."""
+    run = _OpenRun(prepared, options)
+    with suppress(_Opened):
+        await run.execute(house)
+    return run, run.report.terms.market.id
+
+
+def assert_ledger_is_the_chain(house: House, run: Run, *, locked: str = "") -> None:
+    """Each F of the run commits to what the chain holds, for every account without standing orders.
+
+    `locked` names the accounts that have some.
+    """
+    ledger, book = house.engine.state.ledger, house.engine.state.books[run.report.terms.market.id]
+    desks = {desk.wallet.address: desk for desk in run._desks.values()}
+    standing = {order.account for order in book.standing}
+    assert {desks[a].name for a in standing} == set(locked)
+    for account in desks.keys() - standing:
+        for index, token in enumerate(house.tokens):
+            # Blindings of locks returned in full cancel, so what is left is the public value alone.
+            held = house.chain.balance(TokenIndex(index), account)
+            assert ledger.of(account, token).current == generator_g() * held
+
+
 def plan_of(levels: int, rounds: Sequence[tuple[Tick, Sequence[PlainOrder]]]) -> Plan:
     """Orders in the clear as a checked file would give them, with a reference of its own for each round."""
     grid = Grid.centred(Quanta(REFERENCE), Quanta(1), levels)
@@ -93,4 +135,13 @@ def plan_of(levels: int, rounds: Sequence[tuple[Tick, Sequence[PlainOrder]]]) ->
     return Plan(TICK, grid, tuple(batches), ())
 
 
-__all__ = ["INSECURE_TEST", "PRODUCTION", "Committee", "plan_of", "running", "seats"]
+__all__ = [
+    "INSECURE_TEST",
+    "PRODUCTION",
+    "Committee",
+    "assert_ledger_is_the_chain",
+    "opened",
+    "plan_of",
+    "running",
+    "seats",
+]

@@ -1,7 +1,7 @@
 """A member that misbehaves: `python -m tests.faulty_member HOME SOCKETS`.
 
-DARKPOOL_TEST_FAULT names the fault. Everything else about it is the real member; each fault changes one
-message or one moment.
+DARKPOOL_TEST_FAULT names a file that holds the fault and the step it is for (`set_fault`), looked at whenever
+it matters; an empty one makes it the real member. Each fault changes one message or one moment.
 """
 
 from __future__ import annotations
@@ -18,12 +18,29 @@ from commitments import threshold
 from commitments.paillier import Ciphertext, PublicKey
 from commitments.prss import Mask
 from commitments.threshold import Committee, KeyShare
-from darkpool.committee import member, node, opening
+from darkpool.committee import node, opening
+from darkpool.committee.member import Member
 from darkpool.committee.opening import Session
+from darkpool.eip712 import sign_digest
 from darkpool.message import Message
 
 FAULT = "DARKPOOL_TEST_FAULT"
-STEP = "DARKPOOL_TEST_STEP"  # the first step whose name starts with this is the one that goes wrong
+ENDS = frozenset({"outcome", "adopt"})  # replies that say how a round ended
+
+
+def set_fault(file: Path, fault: str = "", step: str = "") -> None:
+    """From now on that fault, in the steps whose names start with `step`."""
+    written = file.with_suffix(".new")
+    written.write_text(f"{fault}\n{step}")
+    written.replace(file)  # whole, whenever it is read
+
+
+def _due(fault: str, step: str = "") -> bool:
+    now, due = Path(os.environ[FAULT]).read_text().split("\n")
+    return now == fault and step.startswith(due)
+
+
+# --- in a clearing ----------------------------------------------------------------------------------
 
 
 def wrong_partial() -> None:
@@ -31,7 +48,8 @@ def wrong_partial() -> None:
     honest = threshold.partial
 
     def wrong(committee: Committee, share: KeyShare, c: Ciphertext) -> mpz:
-        return honest(committee, share, c) * 2 % committee.key.n
+        lie = _due("wrong_partial") or _due("wrong_abandon_signature")
+        return honest(committee, share, c) * (2 if lie else 1) % committee.key.n
 
     vars(opening)["partial"] = wrong
 
@@ -41,107 +59,76 @@ def wrong_mask() -> None:
     honest = Mask.ciphertext
 
     def wrong(self: Mask, key: PublicKey) -> Ciphertext:
-        return honest(self, key) * (1 + key.n) % key.n2
+        c = honest(self, key)
+        return c * (1 + key.n) % key.n2 if _due("wrong_mask") else c
 
     Mask.ciphertext = wrong  # type: ignore[method-assign]
 
 
-def _at_step(change: Callable[[dict[int, bytes]], dict[int, bytes]]) -> None:
-    honest, due = Session.exchange, os.environ[STEP]
+def steps() -> None:
+    """In one step its message to every peer is wrong in a bit or cut, or it says nothing more, or dies."""
+    honest = Session.exchange
 
     async def wrong(self: Session, step: str, out: Mapping[int, bytes]) -> dict[int, bytes]:
-        if step.startswith(due):
-            out = change(dict(out))
-        return await honest(self, step, out)
-
-    Session.exchange = wrong  # type: ignore[method-assign]
-
-
-def wrong_message() -> None:
-    """One bit of the step's message is flipped, the same for every peer."""
-    _at_step(lambda out: {peer: bytes([data[0] ^ 1]) + data[1:] for peer, data in out.items()})
-
-
-def short_message() -> None:
-    """The step's message is cut."""
-    _at_step(lambda out: {peer: data[: len(data) // 2] for peer, data in out.items()})
-
-
-def silent() -> None:
-    """Nothing is sent from that step on; the connection stays up."""
-    honest, due = Session.exchange, os.environ[STEP]
-
-    async def wrong(self: Session, step: str, out: Mapping[int, bytes]) -> dict[int, bytes]:
-        if step.startswith(due):
-            await asyncio.sleep(3600)
-        return await honest(self, step, out)
-
-    Session.exchange = wrong  # type: ignore[method-assign]
-
-
-def dead() -> None:
-    """The process is gone in that step."""
-    honest, due = Session.exchange, os.environ[STEP]
-
-    async def wrong(self: Session, step: str, out: Mapping[int, bytes]) -> dict[int, bytes]:
-        if step.startswith(due):
+        if _due("wrong_message", step):
+            out = {peer: bytes([data[0] ^ 1]) + data[1:] for peer, data in out.items()}
+        if _due("short_message", step):
+            out = {peer: data[: len(data) // 2] for peer, data in out.items()}
+        while _due("silent", step):  # noqa: ASYNC110 - the file says when it ends
+            await asyncio.sleep(0.1)
+        if _due("dead", step):
             os._exit(9)
         return await honest(self, step, out)
 
     Session.exchange = wrong  # type: ignore[method-assign]
 
 
-def _reply(op: str, change: Callable[[Message], Message]) -> None:
-    honest = member.Member.handle
+# --- towards the operator ---------------------------------------------------------------------------
 
-    async def wrong(self: member.Member, request: Message) -> Message:
-        reply = await honest(self, request)
-        return change(reply) if request.op == op else reply
-
-    member.Member.handle = wrong  # type: ignore[method-assign]
+# By fault: the requests whose replies are changed, and how.
+Lie = Callable[[Member, Message], Message]
+ODD = {"state": "signed", "crossed": True, "price": 255, "volume": 1, "nets": [["11" * 20, 10**40]]}
 
 
-def _flipped(blobs: Sequence[bytes]) -> list[bytes]:
-    return [bytes([blobs[0][0] ^ 1]) + blobs[0][1:], *blobs[1:]] if blobs else []
+def _flipped(_: Member, reply: Message) -> Message:
+    first, *rest = reply.blobs or [bytes(65)]
+    return Message(reply.op, reply.fields, [bytes([first[0] ^ 1]) + first[1:], *rest])
 
 
-def wrong_root() -> None:
-    """Another root than the operator's."""
-    _reply("seal", lambda m: Message(m.op, {"root": "00" * 32}, m.blobs))
+def _of_another_list(member: Member, reply: Message) -> Message:
+    return Message(reply.op, reply.fields, [sign_digest(bytes(32), member.seat.signing_key)])
 
 
-def wrong_root_signature() -> None:
-    """A root signature that is nobody's."""
-    _reply("seal", lambda m: Message(m.op, m.fields, _flipped(m.blobs)))
-
-
-def wrong_result() -> None:
-    """Another volume than the others report."""
-    _reply("clear", lambda m: Message(m.op, {**m.fields, "volume": 1}, m.blobs))
-
-
-def wrong_settlement_signature() -> None:
-    """A settlement signature that is nobody's."""
-    _reply("clear", lambda m: Message(m.op, m.fields, _flipped(m.blobs)))
-
-
-FAULTS: dict[str, Callable[[], None]] = {
-    f.__name__: f
-    for f in (
-        wrong_partial,
-        wrong_mask,
-        wrong_message,
-        short_message,
-        silent,
-        dead,
-        wrong_root,
-        wrong_root_signature,
-        wrong_result,
-        wrong_settlement_signature,
-    )
+LIES: Mapping[str, tuple[frozenset[str], Lie]] = {
+    "wrong_root": (frozenset({"sign"}), _of_another_list),
+    "wrong_root_signature": (frozenset({"sign"}), _flipped),
+    "wrong_result": (ENDS, lambda _, m: Message(m.op, {**m.fields, "volume": 1}, m.blobs)),
+    "odd_result": (ENDS, lambda _, m: Message(m.op, ODD, m.blobs)),
+    "wrong_settlement_signature": (ENDS, _flipped),
+    "wrong_abandon_signature": (frozenset({"abandon"}), _flipped),
 }
 
+
+def replies() -> None:
+    """A reply that is not the one it would give."""
+    honest = Member.handle
+
+    async def wrong(self: Member, request: Message) -> Message:
+        reply = await honest(self, request)
+        for fault, (ops, lie) in LIES.items():
+            if _due(fault) and request.op in ops and reply.op != "refused":
+                return lie(self, reply)
+        return reply
+
+    Member.handle = wrong  # type: ignore[method-assign]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The member with its faults."""
+    for install in (wrong_partial, wrong_mask, steps, replies):
+        install()
+    return node.main(list(arguments))
+
+
 if __name__ == "__main__":
-    if (Path(sys.argv[1]) / "seat.json").exists():
-        FAULTS[os.environ[FAULT]]()
-    sys.exit(node.main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

@@ -15,11 +15,11 @@ from darkpool.eip712 import sign_digest
 from darkpool.errors import OrderRefused
 from darkpool.order import Order, SealedOrder
 from darkpool.types import Nonce, Quanta
+from tests.venue_log import Venue
 from tests.venue_support import (
     BASE,
     NOW,
     QUOTE,
-    Venue,
     buy,
     finish,
     key_of,

@@ -17,11 +17,11 @@ from darkpool.market import Round, RoundState
 from darkpool.order import SealedOrder, TimeInForce
 from darkpool.types import Nonce, Quanta, RoundId, Tick
 from darkpool.wallet import Wallet
+from tests.venue_log import Venue
 from tests.venue_support import (
     BASE,
     NOW,
     QUOTE,
-    Venue,
     buy,
     collateral_of,
     key_of,

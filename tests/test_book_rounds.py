@@ -10,10 +10,10 @@ from darkpool.book import NO_CROSS, RoundResult, token_movements
 from darkpool.errors import ConfigError, OrderRefused, PeerFault
 from darkpool.order import TimeInForce
 from darkpool.types import Address, Lots, Quanta, RoundId, Tick
+from tests.venue_log import Venue
 from tests.venue_support import (
     BASE,
     QUOTE,
-    Venue,
     boxes_for,
     buy,
     nonces,

@@ -27,7 +27,8 @@ from darkpool.errors import OrderRefused
 from darkpool.market import RoundState, Side
 from darkpool.order import Order, SealedOrder, TimeInForce
 from darkpool.types import Address, Lots, Nonce, Quanta, RoundId, Tick
-from tests.venue_support import BASE, NAMES, NOW, QUOTE, Venue, key_of, with_statement
+from tests.venue_log import Venue
+from tests.venue_support import BASE, NAMES, NOW, QUOTE, key_of, with_statement
 from tests.venue_support import finish as sealed_by
 
 TOKENS = (BASE, QUOTE)

@@ -11,7 +11,8 @@ from darkpool.committee.evaluator import Evaluator
 from darkpool.committee.opening import Session
 from darkpool.committee.session import Clearing
 from darkpool.market import Side
-from tests.venue_support import Venue, buy, sell, some_terms
+from tests.venue_log import Venue
+from tests.venue_support import buy, sell, some_terms
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,8 @@ from darkpool.errors import OrderRefused
 from darkpool.market import Side
 from darkpool.order import NOTE_BYTES, Order, SealedOrder
 from darkpool.types import Address, Lots, Nonce, Tick
-from tests.venue_support import NOW, Venue, buy, key_of, sell, some_terms
+from tests.venue_log import Venue
+from tests.venue_support import NOW, buy, key_of, sell, some_terms
 
 DAY = NOW // 86_400
 

@@ -18,7 +18,8 @@ from darkpool.eip712 import GROUP_ORDER, Domain, check_signer, recover_digest, s
 from darkpool.errors import ConfigError
 from darkpool.order import SealedOrder
 from darkpool.types import Address, Nonce, PrivateKey, RoundId, Tick
-from tests.venue_support import NOW, Venue, buy, key_of, some_terms
+from tests.venue_log import Venue
+from tests.venue_support import NOW, buy, key_of, some_terms
 
 KEY: Final = PrivateKey(bytes(range(1, 33)))
 MESSAGE: Final = bytes(range(32))

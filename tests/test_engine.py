@@ -1,30 +1,31 @@
-"""The venue around a settlement that does not simply succeed, and around what it sees on chain."""
+"""The engine around a settlement that does not simply succeed, and a chain or database that is away."""
 
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from commitments.params import INSECURE_TEST
-from commitments.pedersen import generator_g
-from darkpool import run as run_module
 from darkpool.auction import PlainOrder
-from darkpool.chain import Chain, Receipt, VaultTerms
-from darkpool.committee.coordinator import Coordinator
+from darkpool.chain import Chain, Receipt
 from darkpool.committee.seat import Seat
-from darkpool.engine import Venue
-from darkpool.errors import ChainError, ChainRefused, ConfigError, OrderRefused, PeerFault, RoundAborted
+from darkpool.eip712 import sign_digest
+from darkpool.engine import Committed, Draft, Engine, order_draft
+from darkpool.errors import ChainError, ChainRefused, OrderRefused, Unavailable
+from darkpool.house import House
+from darkpool.listing import ListedOrder
 from darkpool.market import RoundState, Side
+from darkpool.message import Message
 from darkpool.plan import Options
 from darkpool.run import Run
-from darkpool.settlement import Settlement
+from darkpool.settlement import Settlement, ordered_signatures
+from darkpool.settlement import digest as settlement_digest
+from darkpool.store.database import StoreError
+from darkpool.store.log_store import LogStore
 from darkpool.types import Lots, PrivateKey, Quanta, Signature, Tick, TokenIndex
-from tests.encrypted import plan_of, seats
+from tests.encrypted import Committee, assert_ledger_is_the_chain, opened, plan_of, running, seats
 
 ORDERS = (
     PlainOrder("A", Side.BUY, Tick(2), Lots(30)),
@@ -42,31 +43,27 @@ def dealt() -> list[Seat]:
     return seats(INSECURE_TEST)
 
 
+@pytest.fixture(scope="module")
+def committee(dealt: list[Seat]) -> Iterator[Committee]:
+    """For tests that leave the engine able to go on."""
+    with running(dealt) as started:
+        yield started
+
+
 @pytest.fixture
-def venues(monkeypatch: pytest.MonkeyPatch) -> list[Venue]:
-    """The venues that start during a test."""
-    started: list[Venue] = []
-    start = Venue.start
-
-    async def remember(self: Venue) -> None:
-        started.append(self)
-        await start(self)
-
-    monkeypatch.setattr(Venue, "start", remember)
-    return started
+def fresh(dealt: list[Seat]) -> Iterator[Committee]:
+    """For tests that halt it, or move the chain's clock."""
+    with running(dealt) as started:
+        yield started
 
 
-def with_committee(dealt: list[Seat], body: Callable[[Coordinator], Awaitable[None]]) -> None:
-    async def go(home: Path) -> None:
-        async with Coordinator(dealt, home) as committee:
-            await body(committee)
-
-    with tempfile.TemporaryDirectory(prefix="dp-engine-") as folder:
-        asyncio.run(go(Path(folder)))
+def a_run(rounds: int = 1) -> Run:
+    return Run(plan_of(4, [(Tick(2), ORDERS)] * rounds), OPTIONS)
 
 
-def a_run() -> Run:
-    return Run(plan_of(4, [(Tick(2), ORDERS)]), OPTIONS)
+async def sealable(house: House) -> tuple[Run, bytes]:
+    """A run that got as far as an open round with all its orders; its market."""
+    return await opened(house, plan_of(4, [(Tick(2), ORDERS)]), OPTIONS)
 
 
 def lose_receipts(monkeypatch: pytest.MonkeyPatch, *, send: bool) -> Sent:
@@ -85,143 +82,252 @@ def lose_receipts(monkeypatch: pytest.MonkeyPatch, *, send: bool) -> Sent:
     return sent
 
 
-def assert_ledger_is_the_chain(venue: Venue, *, locked: str) -> None:
-    """Each F commits to what the chain holds, for every account without standing orders."""
-    standing = {order.account for order in venue.book.standing}
-    assert len(standing) == len(locked)
-    for deposit in venue.chain.deposits():
-        if deposit.account not in standing:
-            free = venue.book.ledger.of(deposit.account, venue.terms.tokens[deposit.token])
-            # Blindings of locks returned in full cancel, so what is left is the public value alone.
-            assert free.current == generator_g() * venue.chain.balance(deposit.token, deposit.account)
+# --- settlements ------------------------------------------------------------------------------------
 
 
 def test_a_settlement_without_a_receipt_is_pending_and_found_later(
-    dealt: list[Seat], venues: list[Venue], monkeypatch: pytest.MonkeyPatch
+    committee: Committee, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    house, run = committee.house, a_run()
+    number = house.chain.next_id()
     lose_receipts(monkeypatch, send=True)
-
-    async def body(committee: Coordinator) -> None:
-        with pytest.raises(RoundAborted, match="was not settled: not mined"):
-            await a_run().execute(committee)
-        (venue,) = venues
-        # The chain has it: the next round opens only after that was seen, and credits count then.
-        await venue.open(Tick(2))
-        assert_ledger_is_the_chain(venue, locked="C")
-        assert venue.chain.next_id() == 2
-        with pytest.raises(OrderRefused, match="none is pending"):
-            await venue.resolve()
-
-    with_committee(dealt, body)
+    with pytest.raises(ChainError, match="not mined"):
+        committee.run(run.execute(house))
+    (pending,) = house.engine.state.pending
+    assert pending.settlement.id == number
+    # The chain has it: it is submitted no more, and credits count from when it is seen.
+    assert committee.run(house.engine.settle()) == []
+    (effects,) = committee.run(house.engine.follow_chain())
+    assert effects.settled == [pending]
+    assert house.engine.state.pending == []
+    assert house.chain.next_id() == number + 1
+    assert_ledger_is_the_chain(house, run, locked="C")
 
 
-def test_a_settlement_that_never_lands_is_void_only_after_its_window(
-    dealt: list[Seat], venues: list[Venue], monkeypatch: pytest.MonkeyPatch
+def test_settlements_may_wait_for_one_another_and_land_in_order(
+    committee: Committee, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    window = 4
-    monkeypatch.setattr(run_module, "VaultTerms", partial(VaultTerms, settle_window=window))
+    """Once a settlement is signed the next round need not wait for it, up to MAX_UNSETTLED."""
+    house, first = committee.house, a_run()
+    with monkeypatch.context() as patched:
+        lose_receipts(patched, send=False)
+        with pytest.raises(ChainError):
+            committee.run(first.execute(house))
+        _, market = committee.run(sealable(house))
+        closed = committee.run(house.engine.close(market))
+    one, two = house.engine.state.pending
+    assert closed.pending == two
+    assert two.settlement.id == one.settlement.id + 1
+    assert [p for p, _ in committee.run(house.engine.settle())] == [one, two]
+    settled = [p for effects in committee.run(house.engine.follow_chain()) for p in effects.settled]
+    assert settled == [one, two]
+    assert_ledger_is_the_chain(house, first, locked="C")
+
+
+def test_a_settlement_that_never_lands_is_void_only_when_its_window_has_passed_on_chain(
+    fresh: Committee, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house, run = fresh.house, a_run()
+    window = house.chain.settle_window()
     sent = lose_receipts(monkeypatch, send=False)
-
-    async def body(committee: Coordinator) -> None:
-        with pytest.raises(RoundAborted, match="was not settled"):
-            await a_run().execute(committee)
-        (venue,) = venues
-        assert (await venue.resolve()).round.state is RoundState.SUBMITTED
-        with pytest.raises(OrderRefused, match="settlement is pending"):
-            await venue.open(Tick(2))
-        venue.chain.advance(10 * window)
-        # The members' own clocks must agree that it is over; only then are debits returned.
-        report = await venue.resolve()
-        for _ in range(4 * window):
-            if report.round.state is not RoundState.SUBMITTED:
-                break
-            await asyncio.sleep(0.5)
-            report = await venue.resolve()
-        assert report.round.state is RoundState.VOID
-        assert_ledger_is_the_chain(venue, locked="C")
-        assert venue.chain.next_id() == 1
-        monkeypatch.undo()
-        with pytest.raises(ChainRefused, match="settle"):
-            venue.chain.settle(*sent[0])
-        await venue.open(Tick(2))
-
-    with_committee(dealt, body)
+    with pytest.raises(ChainError):
+        fresh.run(run.execute(house))
+    (pending,) = house.engine.state.pending
+    house.chain.advance(pending.ends - house.chain.now())
+    assert fresh.run(house.engine.follow_chain()) == []
+    house.chain.advance(2)
+    (effects,) = fresh.run(house.engine.follow_chain())
+    assert effects.void == [pending]
+    assert pending.ends == pending.settlement.sealed_at + window
+    assert_ledger_is_the_chain(house, run, locked="C")
+    assert house.chain.next_id() == 1
+    monkeypatch.undo()
+    with pytest.raises(ChainRefused, match="settle"):
+        house.chain.settle(*sent[0])
+    fresh.run(house.engine.open(run.report.terms.market.id, Tick(2)))
 
 
-def test_requests_on_chain_halt_their_accounts_and_drop_their_orders(
-    dealt: list[Seat], venues: list[Venue]
-) -> None:
-    async def body(committee: Coordinator) -> None:
-        run = a_run()
-        await run.execute(committee)
-        (venue,) = venues
-        desk = run._desks["C"]
-        assert [o.account for o in venue.book.standing] == [desk.wallet.address]
-        venue.chain.request_withdrawal(desk.wallet.private_key, QUOTE, Quanta(1))
-        await venue.follow_chain()
-        assert venue.book.standing == ()
-        assert desk.wallet.address in venue.book.ledger.halted
-
-    with_committee(dealt, body)
+def test_a_settlement_that_is_not_in_the_log_halts(dealt: list[Seat], fresh: Committee) -> None:
+    house = fresh.house
+    foreign = Settlement(1, 1, house.chain.now(), bytes(32), bytes(32), (), ())
+    domain = house.chain.domain()
+    signed = [sign_digest(settlement_digest(foreign, domain), seat.signing_key) for seat in dealt]
+    house.chain.settle(foreign, ordered_signatures(foreign, domain, signed), house.operator)
+    with pytest.raises(Unavailable, match="landed that this log does not know"):
+        fresh.run(house.engine.follow_chain())
+    assert "landed" in house.engine.halted
+    with pytest.raises(Unavailable, match="halted"):
+        fresh.run(house.engine.follow_chain())
 
 
+# --- the chain --------------------------------------------------------------------------------------
+
+
+def test_requests_on_chain_halt_their_accounts_and_drop_their_orders(committee: Committee) -> None:
+    house, run = committee.house, a_run()
+    committee.run(run.execute(house))
+    book, desk = house.engine.state.books[run.report.terms.market.id], run._desks["C"]
+    assert [o.account for o in book.standing] == [desk.wallet.address]
+    house.chain.request_withdrawal(desk.wallet.private_key, QUOTE, Quanta(1))
+    (effects,) = committee.run(house.engine.follow_chain())
+    assert effects.halted == [desk.wallet.address]
+    assert book.standing == ()
+    assert desk.wallet.address in house.engine.state.ledger.halted
+    assert_ledger_is_the_chain(house, run)
+
+
+@pytest.mark.parametrize("call", ["final_block", "epoch"])
 def test_a_chain_that_is_away_leaves_the_round_open(
-    dealt: list[Seat], venues: list[Venue], monkeypatch: pytest.MonkeyPatch
+    committee: Committee, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    async def body(committee: Coordinator) -> None:
-        def away(_: Chain) -> int:
-            raise ChainError("node: no answer")
+    house = committee.house
+    _, market = committee.run(sealable(house))
+    book = house.engine.state.books[market]
 
-        with monkeypatch.context() as patched:
-            patched.setattr(Chain, "next_id", away)
-            patched.setattr(Venue, "start", _started_without_a_look)
-            with pytest.raises(ChainError, match="no answer"):
-                await a_run().execute(committee)
-        (venue,) = venues
-        assert venue.book.current_round.state is RoundState.OPEN
-        assert len(venue.book.standing) == len(ORDERS)
-        assert not venue.halted
-        assert (await venue.close()).round.state is RoundState.SETTLED
+    def away(_: Chain) -> int:
+        raise ChainError("node: no answer")
 
-    async def _started_without_a_look(self: Venue) -> None:
-        venues.append(self)
-        await self.committee.open_market(self.terms)
+    with monkeypatch.context() as patched:
+        patched.setattr(Chain, call, away)
+        with pytest.raises(ChainError, match="no answer"):
+            committee.run(house.engine.close(market))
+    assert book.current_round.state is RoundState.OPEN
+    assert len(book.standing) == len(ORDERS)
+    assert not house.engine.halted
+    assert committee.run(house.engine.close(market)).round.state is RoundState.CLEARED
+
+
+def test_a_final_block_that_changes_halts(fresh: Committee) -> None:
+    house = fresh.house
+    fresh.run(a_run().execute(house))
+    house.engine.state.block_hash = bytes(32)
+    with pytest.raises(ChainError, match="was final and is another now"):
+        fresh.run(house.engine.follow_chain())
+    with pytest.raises(Unavailable, match="is another now"):
+        fresh.run(sealable(house))
+
+
+def test_two_that_follow_the_chain_at_once_write_one_entry(committee: Committee) -> None:
+    house = committee.house
+    run, _ = committee.run(sealable(house))
+    desk = run._desks["C"]
+    house.chain.request_cancel(desk.wallet.private_key, 0, 1 << 200)
+    size = house.engine.log.size
+
+    async def both() -> list[int]:
+        done = await asyncio.gather(house.engine.follow_chain(), house.engine.follow_chain())
+        return [len(effects) for effects in done]
+
+    assert sorted(committee.run(both())) == [0, 1]
+    assert house.engine.log.size == size + 1
+    assert not house.engine.halted
+
+
+# --- the log ----------------------------------------------------------------------------------------
+
+
+def test_a_database_that_is_away_changes_nothing(
+    committee: Committee, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = committee.house
+    _, market = committee.run(sealable(house))
+    size, root = house.engine.log.size, house.engine.log.root
+
+    def away(_self: LogStore, _first: int, _entries: Sequence[bytes]) -> None:
+        raise StoreError("database: away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LogStore, "append", away)
+        with pytest.raises(StoreError, match="away"):
+            committee.run(house.engine.close(market))
+    assert (house.engine.log.size, house.engine.log.root) == (size, root)
+    assert house.engine.state.books[market].current_round.state is RoundState.OPEN
+    assert committee.run(house.engine.close(market)).round.state is RoundState.CLEARED
+
+
+def test_whoever_asks_and_goes_away_leaves_a_commit_that_ends(committee: Committee) -> None:
+    """A cancelled request must not leave an entry durable and its change not made."""
+    house = committee.house
+    run, market = committee.run(sealable(house))
+    book = house.engine.state.books[market]
+    number = book.current_round.id + 1
+    fields = {"market": market.hex(), "round": number, "reference": 1, "source": "given"}
+
+    async def leave() -> None:
+        asking = asyncio.ensure_future(house.engine.commit_one(Draft("open", fields)))
+        for _ in range(3):  # until it waits for the database
+            await asyncio.sleep(0)
+        assert house.engine._turn.locked()
+        asking.cancel()
+        await asyncio.wait((asking,))
+        assert asking.cancelled()
+        async with house.engine._turn:
+            pass
+
+    size = house.engine.log.size
+    committee.run(leave())
+    assert house.engine.log.size == house.engine.log.store.size() == size + 1
+    assert book.current_round.id == number
+    assert run.report.terms.market.id == market
+
+
+def test_a_batch_answers_each_order_and_only_orders_share_one(committee: Committee) -> None:
+    house = committee.house
+    run, market = committee.run(sealable(house))
+    state = house.engine.state
+    entry = house.engine.log.store.entry(state.books[market].standing[0].sequence)
+    raw = Message.decode(entry).blobs[0]
+    order = ListedOrder.read(raw, state.key)
+    again = order_draft(raw, order)
+    bad = order_draft(raw, order, {"market": 7})
+    answers = committee.run(house.engine.commit([again, bad]))
+    assert [type(a) for a in answers] == [OrderRefused, OrderRefused]
+    assert "nonce: 0 is used" in str(answers[0])
+    assert "market" in str(answers[1])
+    with pytest.raises(AssertionError, match="only orders"):
+        committee.run(house.engine.commit([again, Draft("seal", {})]))
+    assert not [a for a in answers if isinstance(a, Committed)]
+    assert run.report.sealed == len(ORDERS)
+
+
+# --- rounds -----------------------------------------------------------------------------------------
+
+
+def test_a_round_below_its_minima_stays_open(committee: Committee) -> None:
+    house = committee.house
+    run, market = committee.run(sealable(house))
+    committee.run(house.engine.close(market))
+    committee.run(house.engine.settle())
+    committee.run(house.engine.follow_chain())
+    committee.run(house.engine.open(market, Tick(2)))
+    desk = run._desks["C"]
+    house.chain.request_withdrawal(desk.wallet.private_key, QUOTE, Quanta(1))
+    with pytest.raises(OrderRefused) as caught:
+        committee.run(house.engine.close(market))
+    assert caught.value.code == "minima-not-met"
+    assert house.engine.state.books[market].current_round.state is RoundState.OPEN
+
+
+def test_nothing_sealed_is_nothing_to_recover(committee: Committee) -> None:
+    assert committee.run(committee.house.engine.recover()) is None
+
+
+def test_a_sealed_list_whose_window_passed_is_released_and_its_end_found_too_late_is_no_fault(
+    fresh: Committee, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = fresh.house
+    run, market = fresh.run(sealable(house))
+    certify = Engine._certify
+
+    async def late(self: Engine, *arguments: object) -> object:
+        house.chain.advance(house.chain.settle_window() + 60)
         await self.follow_chain()
+        return await certify(self, *arguments)  # type: ignore[arg-type]
 
-    with_committee(dealt, body)
-
-
-@pytest.mark.parametrize("call", ["open_round", "finish", "settled", "chain_event"])
-def test_a_member_that_misses_a_step_halts_the_venue(
-    dealt: list[Seat], venues: list[Venue], monkeypatch: pytest.MonkeyPatch, call: str
-) -> None:
-    """The step was taken by some; whoever missed it holds another book, so no further round opens."""
-
-    async def body(committee: Coordinator) -> None:
-        honest = getattr(Coordinator, call)
-
-        async def lost(self: Coordinator, *arguments: object, **options: object) -> None:
-            await honest(self, *arguments, **options)
-            raise PeerFault("closed the connection", peer="member 2")
-
-        monkeypatch.setattr(Coordinator, call, lost)
-        with pytest.raises(PeerFault, match="member 2"):
-            await a_run().execute(committee)
-        monkeypatch.setattr(Coordinator, call, honest)
-        (venue,) = venues
-        assert "member 2" in venue.halted
-        with pytest.raises(OrderRefused, match="halted: member 2"):
-            await venue.open(Tick(2))
-
-    with_committee(dealt, body)
-
-
-def test_a_vault_with_a_past_is_refused(dealt: list[Seat], venues: list[Venue]) -> None:
-    async def body(committee: Coordinator) -> None:
-        await a_run().execute(committee)
-        (venue,) = venues
-        again = Venue(venue.terms, venue.chain, committee, PrivateKey(b"\x01" * 32))
-        with pytest.raises(ConfigError, match="settled or paid out before"):
-            await again.start()
-
-    with_committee(dealt, body)
+    monkeypatch.setattr(Engine, "_certify", late)
+    closed = fresh.run(house.engine.close(market))
+    assert closed.certificate is None
+    assert closed.round.state is RoundState.ABORTED
+    assert not house.engine.halted
+    assert house.engine.state.pending == []
+    assert_ledger_is_the_chain(house, run)

@@ -1,26 +1,25 @@
-"""One member of three lies, dies or stays silent: detected, nothing settled, every order released."""
+"""One member lies, dies or stays silent: detected, nothing wrong settled, every order comes free again."""
 
 from __future__ import annotations
 
-import asyncio
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from commitments.params import INSECURE_TEST
 from darkpool.auction import PlainOrder
-from darkpool.committee.coordinator import Coordinator
-from darkpool.committee.member import Member
-from darkpool.committee.seat import Seat
-from darkpool.engine import RoundReport, Venue
-from darkpool.errors import ConfigError, RoundAborted
+from darkpool.engine import Closed
+from darkpool.errors import PeerFault
+from darkpool.house import House
 from darkpool.market import RoundState, Side
 from darkpool.plan import Options
 from darkpool.run import Run
 from darkpool.types import Lots, Tick
-from tests.encrypted import plan_of, seats
-from tests.faulty_member import FAULT, STEP
+from tests.encrypted import Committee, assert_ledger_is_the_chain, opened, plan_of, running, seats
+from tests.faulty_member import FAULT, set_fault
 
 HONEST = "darkpool.committee.node"
 FAULTY = "tests.faulty_member"
@@ -33,56 +32,80 @@ ORDERS = (
 OPTIONS = Options("0.01", INSECURE_TEST, levels=4)
 
 
+@dataclass(frozen=True, slots=True)
+class Liar:
+    """A committee whose member 2 has the fault of the hour."""
+
+    committee: Committee
+    file: Path
+
+    def close(self, fault: str, step: str = "") -> Story:
+        """A round with that fault."""
+        house = self.committee.house
+        set_fault(self.file)
+        run, market = self.committee.run(opened(house, plan_of(4, [(Tick(2), ORDERS)]), OPTIONS))
+        set_fault(self.file, fault, step)
+        closed = self.committee.run(house.engine.close(market))
+        set_fault(self.file)
+        return Story(house, run, closed)
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """How a round with a faulty member went."""
+
+    house: House
+    run: Run
+    closed: Closed
+
+    @property
+    def state(self) -> RoundState:
+        return self.house.engine.state.books[self.closed.sealed.market].current_round.state
+
+
+@contextmanager
+def lying(folder: Path, members: int = 3) -> Iterator[Liar]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(FAULT, str(folder / "fault"))
+        set_fault(folder / "fault")
+        modules = [HONEST, FAULTY, *[HONEST] * (members - 2)]
+        with running(seats(INSECURE_TEST, members), modules, timeout=10) as committee:
+            yield Liar(committee, folder / "fault")
+
+
 @pytest.fixture(scope="module")
-def dealt() -> list[Seat]:
-    return seats(INSECURE_TEST)
+def liar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Liar]:
+    with lying(tmp_path_factory.mktemp("fault")) as started:
+        yield started
 
 
-def run_with_fault(
-    dealt: list[Seat], monkeypatch: pytest.MonkeyPatch, fault: str, step: str, timeout: int = 60
-) -> tuple[Venue, RoundReport, str]:
-    """A run in which member 2 has a fault: the venue as it ended, the round's report, the error's message."""
-    monkeypatch.setenv(FAULT, fault)
-    monkeypatch.setenv(STEP, step)
-    seen: list[tuple[Venue, RoundReport]] = []
-    honest_close = Venue.close
-
-    async def close(self: Venue) -> RoundReport:
-        report = await honest_close(self)
-        seen.append((self, report))
-        return report
-
-    monkeypatch.setattr(Venue, "close", close)
-
-    async def run(home: Path) -> str:
-        async with Coordinator(dealt, home, [HONEST, FAULTY, HONEST], None, timeout) as committee:
-            with pytest.raises(RoundAborted) as caught:
-                await Run(plan_of(4, [(Tick(2), ORDERS)]), OPTIONS).execute(committee)
-            return str(caught.value)
-
-    with tempfile.TemporaryDirectory(prefix="dp-fault-") as folder:
-        message = asyncio.run(run(Path(folder)))
-    ((venue, report),) = seen
-    return venue, report, message
+@pytest.fixture(scope="module")
+def one_of_four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Liar]:
+    with lying(tmp_path_factory.mktemp("fault"), 4) as started:
+        yield started
 
 
-def assert_released(venue: Venue, report: RoundReport) -> None:
+def assert_released(story: Story) -> None:
     """Nothing settled, the book empty, every lock returned: each F again commits to the deposits alone."""
-    assert report.round.state is RoundState.ABORTED
-    assert report.receipt is None
-    assert report.settlement is None
-    assert len(report.released) == len(ORDERS)
-    assert venue.book.standing == ()
-    assert venue.chain.next_id() == 1
-    market = venue.terms.market
-    for deposit in venue.chain.deposits():
-        token = venue.terms.tokens[deposit.token]
-        fresh = type(venue.book.ledger)()
-        fresh.deposit(deposit.account, token, deposit.quanta)
-        assert (
-            venue.book.ledger.of(deposit.account, token).current == fresh.of(deposit.account, token).current
-        )
-    assert market.base != market.quote
+    engine, closed = story.house.engine, story.closed
+    assert closed.pending is None
+    assert engine.state.books[closed.sealed.market].standing == ()
+    assert engine.state.sealed is None
+    assert engine.state.pending == []
+    assert story.house.chain.next_id() == 1
+    assert_ledger_is_the_chain(story.house, story.run)
+
+
+def assert_aborted(story: Story) -> None:
+    """As `assert_released`, by a certificate, and the venue goes on."""
+    assert_released(story)
+    certificate = story.closed.certificate
+    assert certificate is not None
+    assert certificate.result is None
+    assert len(certificate.signatures) >= 2
+    assert len(story.closed.effects.ended) == len(ORDERS)
+    assert story.closed.round.state is RoundState.ABORTED
+    assert story.house.engine.halted == ""
 
 
 @pytest.mark.parametrize(
@@ -102,80 +125,83 @@ def assert_released(venue: Venue, report: RoundReport) -> None:
     ],
 )
 def test_a_lie_is_detected_and_all_orders_are_released(
-    dealt: list[Seat], monkeypatch: pytest.MonkeyPatch, fault: str, step: str, reason: str
+    liar: Liar, fault: str, step: str, reason: str
 ) -> None:
-    venue, report, message = run_with_fault(dealt, monkeypatch, fault, step)
-    assert_released(venue, report)
-    assert any(part in message for part in reason.split("|"))
-    # Members agree that the round is over, so the venue could go on.
-    assert venue.halted == ""
+    story = liar.close(fault, step)
+    assert_aborted(story)
+    assert any(part in story.closed.reason for part in reason.split("|"))
 
 
 @pytest.mark.parametrize("fault", ["wrong_message", "short_message"])
-def test_a_lie_in_the_last_step_may_leave_the_liar_with_a_result_and_then_halts(
-    dealt: list[Seat], monkeypatch: pytest.MonkeyPatch, fault: str
+def test_a_lie_in_the_last_step_may_leave_the_liar_with_a_result_that_is_never_settled(
+    liar: Liar, fault: str
 ) -> None:
-    venue, report, _ = run_with_fault(dealt, monkeypatch, fault, "nets")
-    assert_released(venue, report)
-    # The liar may hear of the abort before it has finished; if not, its signature keeps the orders locked.
-    assert (
-        not venue.halted or "member 2: finish: round 1: this member has signed a settlement" in venue.halted
-    )
+    """Whether or not the liar signed before it heard of the abort, the others promise never to."""
+    assert_aborted(liar.close(fault, "nets"))
 
 
 @pytest.mark.parametrize("step", ["curves/partials", "crosses", "nets"])
-def test_a_dead_member_ends_the_round_at_once(
-    dealt: list[Seat], monkeypatch: pytest.MonkeyPatch, step: str
+def test_a_dead_member_ends_the_round_once_it_does_not_come_back(tmp_path: Path, step: str) -> None:
+    with lying(tmp_path) as liar:
+        committee = liar.committee.house.engine.committee
+        liar.committee.run(committee.ready(0))
+        for link in committee._links.values():
+            link._patience = 1.0
+        story = liar.close("dead", step)
+        assert_aborted(story)
+        assert "members [2] left" in story.closed.reason
+        # With three members of three needed there is no further round until it is back.
+        with pytest.raises(PeerFault, match="member 2"):
+            liar.committee.run(committee.caught_up(story.house.engine.log.size, 1.0))
+
+
+def test_a_silent_member_ends_the_round_when_time_is_up(liar: Liar, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The silent member itself does not answer the operator in time: the round ends on the others' reports.
+    monkeypatch.setattr("darkpool.committee.coordinator.CLEAR_REPLY_SECONDS", 4.0)
+    monkeypatch.setattr(liar.committee.house.engine.committee, "_timeout", 1)
+    story = liar.close("silent", "crosses")
+    assert_aborted(story)
+    assert "member" in story.closed.reason
+
+
+@pytest.mark.parametrize("fault", ["wrong_root", "wrong_root_signature"])
+def test_a_root_that_is_not_the_operators_is_not_cleared(liar: Liar, fault: str) -> None:
+    """What a member says of its root is its signature: that of another list is as good as none."""
+    story = liar.close(fault)
+    assert_aborted(story)
+    assert "over the root" in story.closed.reason
+
+
+def test_a_false_promise_not_to_sign_does_not_halt(liar: Liar) -> None:
+    story = liar.close("wrong_abandon_signature")
+    assert_aborted(story)
+    assert story.closed.certificate is not None
+    assert len(story.closed.certificate.signatures) == 2
+
+
+@pytest.mark.parametrize("fault", ["wrong_result", "odd_result", "wrong_settlement_signature"])
+def test_of_four_members_one_may_lie_about_the_result(one_of_four: Liar, fault: str) -> None:
+    story = one_of_four.close(fault)
+    certificate = story.closed.certificate
+    assert certificate is not None
+    assert certificate.result is not None
+    assert len(certificate.signatures) == 3
+    assert all(sorted(boxes) == [1, 3, 4] for boxes in certificate.boxes.values())
+    assert story.state is RoundState.CLEARED
+    assert story.house.engine.halted == ""
+
+
+@pytest.mark.parametrize("fault", ["wrong_result", "odd_result", "wrong_settlement_signature"])
+def test_a_result_that_is_not_agreed_is_not_settled_and_released_when_its_window_has_passed(
+    liar: Liar, fault: str
 ) -> None:
-    venue, report, message = run_with_fault(dealt, monkeypatch, "dead", step)
-    assert_released(venue, report)
-    assert "member 2" in message
-    assert venue.halted  # with three members of three needed there is no further round
-
-
-def test_a_silent_member_ends_the_round_when_time_is_up(
-    dealt: list[Seat], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The silent member itself never answers the operator: the round ends on the others' reports.
-    monkeypatch.setattr("darkpool.committee.coordinator.REPLY_SECONDS", 5.0)
-    venue, report, message = run_with_fault(dealt, monkeypatch, "silent", "crosses", timeout=2)
-    assert_released(venue, report)
-    assert "member" in message
-
-
-@pytest.mark.parametrize(
-    "fault, reason",
-    [
-        ("wrong_root", "answers differently"),
-        ("wrong_root_signature", "over the root"),
-    ],
-)
-def test_a_root_that_is_not_the_operators_is_not_cleared(
-    dealt: list[Seat], monkeypatch: pytest.MonkeyPatch, fault: str, reason: str
-) -> None:
-    venue, report, message = run_with_fault(dealt, monkeypatch, fault, "")
-    assert_released(venue, report)
-    assert reason in message
-
-
-@pytest.mark.parametrize(
-    "fault, reason",
-    [
-        ("wrong_result", "reports another result"),
-        ("wrong_settlement_signature", "signature"),
-    ],
-)
-def test_a_result_that_is_not_agreed_is_not_settled_and_halts_the_venue(
-    dealt: list[Seat], monkeypatch: pytest.MonkeyPatch, fault: str, reason: str
-) -> None:
-    venue, report, message = run_with_fault(dealt, monkeypatch, fault, "")
-    assert_released(venue, report)
-    assert reason in message
-    # Honest members signed a settlement and will not release its orders while it could be submitted.
-    assert "has signed a settlement" in venue.halted
-
-
-def test_a_member_that_has_signed_before_does_not_start_again(dealt: list[Seat], tmp_path: Path) -> None:
-    (tmp_path / "journal.jsonl").write_text("{}\n")
-    with pytest.raises(ConfigError, match="has signed before"):
-        Member(dealt[0], tmp_path)
+    """Two honest members signed and will not abandon: their orders wait, and the venue is not halted."""
+    story = liar.close(fault)
+    assert story.closed.certificate is None
+    assert "no end yet" in story.closed.reason
+    assert story.closed.round.state is RoundState.SEALED
+    story.house.chain.advance(story.house.chain.settle_window() + 60)
+    liar.committee.run(story.house.engine.follow_chain())
+    assert story.state is RoundState.ABORTED
+    assert story.house.engine.halted == ""
+    assert_released(story)

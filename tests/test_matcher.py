@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from commitments.paillier import unpack
 from commitments.threshold import combine, partial
 from darkpool.auction import PlainOrder, curves
-from darkpool.book import SealedList
+from darkpool.listing import SealedList
 from darkpool.market import Grid
 from darkpool.matcher import Matcher, Product
 from darkpool.order import Order
 from darkpool.types import Address, Quanta
-from tests.venue_support import NAMES, Venue, buy, seats, sell, some_terms
+from tests.venue_log import Venue
+from tests.venue_support import NAMES, buy, seats, sell, some_terms
 
 LEVELS = 6  # more than one ciphertext at 768 bits
 

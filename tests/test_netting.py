@@ -15,9 +15,9 @@ from commitments.encoding import Writer
 from commitments.params import FIELD_PRIME
 from commitments.sealing import BoxKey, box_seal
 from commitments.shamir import share
-from darkpool.book import NO_CROSS, RoundResult, SealedList, token_movements
 from darkpool.eip712 import Domain, address_of
 from darkpool.errors import ConfigError, PeerFault
+from darkpool.listing import NO_CROSS, RoundResult, SealedList, token_movements
 from darkpool.market import Side
 from darkpool.netting import (
     Signers,
@@ -30,7 +30,8 @@ from darkpool.netting import (
 )
 from darkpool.settlement import NullifierRow
 from darkpool.types import Address, Lots, PrivateKey, RoundId, Tick
-from tests.venue_support import BASE, NOW, QUOTE, Venue, buy, sell, some_terms
+from tests.venue_log import Venue
+from tests.venue_support import BASE, NOW, QUOTE, buy, sell, some_terms
 
 ADA = Address(b"\x01" * 20)
 DIGEST = bytes(range(32))

@@ -21,7 +21,8 @@ from darkpool.errors import ConfigError, OrderRefused
 from darkpool.order import SealedOrder, TimeInForce
 from darkpool.types import Address, Nonce, Quanta, RoundId
 from tests.commitments_support import auditor_keys
-from tests.venue_support import NOW, Venue, buy, finish, key_of, sell, some_terms, with_statement
+from tests.venue_log import Venue
+from tests.venue_support import NOW, buy, finish, key_of, sell, some_terms, with_statement
 
 DAY = NOW // 86_400
 

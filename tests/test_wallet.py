@@ -17,11 +17,11 @@ from darkpool.order import Order
 from darkpool.types import Lots, Nonce, Quanta, RoundId, Tick
 from darkpool.wallet import assign
 from tests.strategies import RandomBook, books
+from tests.venue_log import Venue
 from tests.venue_support import (
     BASE,
     NOW,
     QUOTE,
-    Venue,
     boxes_for,
     buy,
     collateral_of,

@@ -1,27 +1,24 @@
-"""A venue in the clear, for the tests of `darkpool`: insecure-test keys, terms, traders, sealed orders."""
+"""Insecure-test keys, terms, traders and sealed orders for the tests of `darkpool`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cache
 from typing import Any, Final
 
 from commitments.paillier import Packing
 from commitments.shamir import share
 from darkpool import auction
-from darkpool.account import Ledger
-from darkpool.auction import PlainOrder
-from darkpool.book import NO_CROSS, Book, RoundResult, SealedList, cancel_digest
 from darkpool.committee.seat import Seat, seats_from_primes
-from darkpool.draft import Collateral, Draft, Standing
+from darkpool.draft import Collateral, Draft
 from darkpool.eip712 import sign_digest
-from darkpool.errors import OrderRefused
-from darkpool.market import Grid, Market, Round, Side
+from darkpool.listing import NO_CROSS, ListedOrder, RoundResult
+from darkpool.market import Grid, Market, Side
 from darkpool.netting import Signers, seal_totals
-from darkpool.order import Order, SealedOrder, Terms, TimeInForce
-from darkpool.types import Address, Lots, Nonce, PrivateKey, Quanta, RoundId, Signature, Tick
-from darkpool.wallet import Fill, Wallet
+from darkpool.order import Order, SealedOrder, Terms
+from darkpool.types import Address, Lots, Nonce, PrivateKey, Quanta, Signature, Tick
+from darkpool.wallet import Wallet
 from tests.commitments_support import primes
 
 NOW: Final = 1_800_000_000
@@ -98,128 +95,9 @@ def with_statement(draft: Draft, **changes: Any) -> Draft:  # noqa: ANN401 - fie
     return replace(draft, statement=statement, witness=replace(draft.witness, randomness=randomness))
 
 
-@dataclass
-class Venue:
-    """A book with its traders, round 1 open. Clearing is in the clear: `orders` knows them all."""
-
-    terms: Terms = field(default_factory=some_terms)
-    names: Sequence[str] = NAMES
-    rich: Quanta = RICH
-    book: Book = field(init=False)
-    wallets: dict[str, Wallet] = field(init=False)
-    orders: dict[bytes, Order] = field(init=False, default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.book = Book(self.terms, Ledger())
-        self.wallets = {n: Wallet(self.terms, signers(), key_of(n), key_of(n)[::-1]) for n in self.names}
-        for name in self.names:
-            for token in (BASE, QUOTE):
-                if self.rich:
-                    self.deposit(name, token, self.rich)
-        self.open(1)
-
-    def name_of(self, account: Address) -> str:
-        return next(n for n, w in self.wallets.items() if w.address == account)
-
-    def open(self, number: int, reference: int = 2) -> None:
-        self.book.open_round(Round(RoundId(number), self.terms.market, Tick(reference)))
-
-    def deposit(self, name: str, token: Address, amount: Quanta) -> None:
-        self.book.ledger.deposit(self.wallets[name].address, token, amount)
-        self.wallets[name].deposited(token, amount)
-
-    def draft(
-        self,
-        name: str,
-        order: Order,
-        time_in_force: TimeInForce = TimeInForce.GOOD_TILL_CANCELLED,
-        valid_until: int = 0,
-    ) -> Draft:
-        standing = Standing(self.book.current_round.id, NOW, time_in_force, valid_until)
-        return self.wallets[name].draft(order, standing)
-
-    def sealed(self, name: str, draft: Draft) -> SealedOrder:
-        return finish(draft, self.terms, key_of(name))
-
-    def answer(self, raw: bytes, now: int = NOW) -> SealedOrder | OrderRefused:
-        (answer,) = self.book.admit([raw], now)
-        return answer
-
-    def place(self, name: str, order: Order, **standing: Any) -> SealedOrder:  # noqa: ANN401
-        """An honest order that must be accepted."""
-        draft = self.draft(name, order, **standing)
-        sealed = self.sealed(name, draft)
-        answer = self.answer(sealed.raw)
-        assert isinstance(answer, SealedOrder), answer
-        self.wallets[name].accepted(order, draft)
-        self.orders[answer.hash] = order
-        return answer
-
-    def seal(self, now: int = NOW) -> SealedList:
-        sealed = self.book.seal(now)
-        assert sealed is not None
-        return sealed
-
-    def cancel(self, order: SealedOrder) -> SealedOrder:
-        name = self.name_of(order.account)
-        digest = cancel_digest(self.terms, order.account, order.nonce)
-        gone = self.book.cancel(order.account, order.nonce, sign_digest(digest, key_of(name)))
-        self.wallets[name].released([order.nonce])
-        return gone
-
-    def outcome(self, sealed: SealedList) -> auction.Outcome | None:
-        """The plain auction over the list."""
-        market = self.terms.market
-        plain = [
-            PlainOrder(
-                o.account.hex(),
-                self.orders[o.hash].side,
-                self.orders[o.hash].level,
-                self.orders[o.hash].quantity,
-            )
-            for o in sealed.orders
-        ]
-        return auction.clear(
-            plain, market.grid.levels, sealed.reference, market.pressure_ticks, market.min_volume
-        )
-
-    def finish(self, sealed: SealedList) -> tuple[RoundResult, dict[str, list[Fill]]]:
-        """The round's end in book and wallets, by the plain auction; what each trader believes it got."""
-        outcome = self.outcome(sealed)
-        result = result_of(outcome)
-        before = {o.hash: o for o in self.book.standing}
-        consumed = {o.hash for o in self.book.finish(result)}
-        fills: dict[str, list[Fill]] = {}
-        digest = sealed.digest(self.terms.domain)
-        for account in result.nets:
-            name, wallet = self.name_of(account), self.wallets[self.name_of(account)]
-            assert outcome is not None
-            bought, sold = (side.get(account.hex(), 0) for side in (outcome.bought, outcome.sold))
-            boxes = boxes_for(wallet, digest, bought, sold)
-            nonces = {o.nonce for o in sealed.orders if o.account == account}
-            fills[name] = wallet.cleared(sealed.round, digest, result, boxes, nonces)
-        standing = {o.hash for o in self.book.standing}
-        for gone in before.keys() - standing - consumed:
-            self.wallets[self.name_of(before[gone].account)].released([before[gone].nonce])
-        return result, fills
-
-    def abort(self) -> None:
-        for order in self.book.abort():
-            self.wallets[self.name_of(order.account)].released([order.nonce])
-
-    def settled(self, number: RoundId, *, final: bool = True) -> None:
-        (self.book.settled if final else self.book.void)(number)
-        for wallet in self.wallets.values():
-            (wallet.settled if final else wallet.void)(number)
-
-    def check(self) -> None:
-        """The key invariant: every wallet's openings open the book's commitments, with its versions."""
-        for name, wallet in self.wallets.items():
-            for token in (BASE, QUOTE):
-                free, mine = self.book.ledger.of(wallet.address, token), wallet._free[token]
-                assert mine.opening.commitment() == free.current, f"{name}: F differs"
-                assert mine.version == free.version, f"{name}: version differs"
-                assert mine.opening.value >= 0, f"{name}: F is negative"
+def signatures_of(digest: bytes, members: Sequence[int] = (1, 2, 3)) -> list[Signature]:
+    """Those members' signatures."""
+    return [sign_digest(digest, seat.signing_key) for seat in seats() if seat.index in members]
 
 
 def result_of(outcome: auction.Outcome | None) -> RoundResult:
@@ -256,5 +134,5 @@ def collateral_of(wallet: Wallet) -> Mapping[Address, Collateral]:
     return dict(wallet._free)
 
 
-def nonces(orders: Sequence[SealedOrder]) -> list[Nonce]:
+def nonces(orders: Sequence[ListedOrder]) -> list[Nonce]:
     return [o.nonce for o in orders]

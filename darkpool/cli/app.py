@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from darkpool.cli import operator, venue
+from darkpool.cli import operator, trade, venue
 from darkpool.cli.options import ProfileName, shown_progress
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 convert = typer.Typer(help="Turn recorded order flow into order files.", no_args_is_help=True)
 app.add_typer(convert, name="convert")
 app.add_typer(operator.operator, name="operator")
+trade.register(app)
 app.command(epilog="Example: darkpool up --data ./data --profile production")(venue.up)
 
 

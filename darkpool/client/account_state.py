@@ -24,7 +24,7 @@ from darkpool.types import Address, Quanta, TokenIndex, address_hex
 
 @dataclass(frozen=True, slots=True)
 class AccountState:
-    """An account between two changes: its answer from the venue, its standing orders, its openings by token."""
+    """An account between two changes: the venue's answer, its standing orders, its openings by token."""
 
     answer: CollateralAnswer
     standing: tuple[OwnOrder, ...] = field(repr=False)
@@ -36,8 +36,8 @@ def openings(
 ) -> dict[Address, Collateral]:
     """The openings of F, by token, for those that the venue names.
 
-    Raises PeerFault naming the token whose commitment is another, or that would be below zero. An account that
-    is leaving is not checked: what it had is given back by the vault, and F starts again from that.
+    Raises PeerFault naming the token whose commitment is another, or that would be below zero. An account
+    that is leaving is not checked: the vault gives back what it had, and F starts again from that.
     """
     locked: dict[Address, Opening] = {}
     for own in standing:
@@ -45,22 +45,22 @@ def openings(
         for token, lock in zip((market.base, market.quote), own.locked, strict=True):
             locked[token] = locked.get(token, Opening(0, 0)) + lock
     free = {}
-    for token in answer.tokens:
-        public = Opening(token.balance - token.pending_debit, 0)
-        opening = public - locked.get(token.token, Opening(0, 0))
-        if not answer.halted and (opening.value < 0 or opening.commitment().encode() != token.commitment):
+    for row in answer.tokens:
+        public = Opening(row.balance - row.pending_debit, 0)
+        opening = public - locked.get(row.token, Opening(0, 0))
+        if not answer.halted and (opening.value < 0 or opening.commitment().encode() != row.commitment):
             raise PeerFault(
-                f"collateral of {address_hex(token.token)}: the venue's commitment is not what the balance "
+                f"collateral of {address_hex(row.token)}: the venue's commitment is not what the balance "
                 "and the orders of the account come to",
                 "do not trade; compare the balance with the chain, and the orders with their receipts",
                 "venue",
             )
-        free[token.token] = Collateral(opening, token.version)
+        free[row.token] = Collateral(opening, row.version)
     return free
 
 
 def check_committee(chain: Chain, terms: Terms, signers: Signers) -> None:
-    """Raises PeerFault unless the vault on chain knows these members and this threshold, and takes the tokens."""
+    """Raises PeerFault unless the vault on chain has these members, this threshold and these tokens."""
     if chain.chain_id != terms.chain_id or chain.vault != terms.contract:
         raise PeerFault("the chain at hand is not the one the venue settles on", peer="venue")
     if set(chain.members()) != set(signers.addresses.values()):
@@ -74,8 +74,8 @@ def check_committee(chain: Chain, terms: Terms, signers: Signers) -> None:
 def check_balances(chain: Chain, account: Address, answer: CollateralAnswer) -> None:
     """Raises PeerFault unless each balance is the chain's, now or before events of the latest blocks.
 
-    `chain` must count every block as final: the venue may lag, and what it has not taken in yet is undone here
-    event by event.
+    `chain` must count every block as final: the venue may lag, and what it has not taken in yet is undone
+    here event by event.
     """
     head = chain.head()
     moves = _moves(chain, account, max(head - MAX_BLOCKS + 1, 0), head)
@@ -89,7 +89,7 @@ def check_balances(chain: Chain, account: Address, answer: CollateralAnswer) -> 
                 possible.add(held)
         if token.balance not in possible:
             raise PeerFault(
-                f"balance of {address_hex(token.token)}: {token.balance} quanta, and never so on chain lately",
+                f"balance of {address_hex(token.token)}: {token.balance} quanta, never so on chain of late",
                 "do not trade; ask the operator",
                 "venue",
             )

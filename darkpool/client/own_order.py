@@ -45,8 +45,8 @@ def noted(reference: str, root: Nonce) -> str:
 class OwnOrder:
     """An order of the account's with all that its trader knows of it.
 
-    root: nonce of the first order of its family, whose renewals and replacements carry it on: the name by which
-    the trader knows them all.
+    root: nonce of the first order of its family, which renewals and replacements carry on: the name by
+    which the trader knows them all.
     """
 
     hash: bytes

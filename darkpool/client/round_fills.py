@@ -67,8 +67,8 @@ def round_fills(
     """The fills of a round. `orders`: the account's of the sealed list, in its order.
 
     Steps:
-    1. 2t+1 members signed the list, and it is of this round;
-    2. 2t+1 members signed the settlement; it is of this list, price and volume, and has the account's net;
+    1. the list is of this round, its leaves have its root, and the orders are the account's of it;
+    2. 2t+1 members signed the settlement; it is of this root, price and volume, and has the account's net;
     3. it spends all of the account's orders of the list, as a result must;
     4. the boxes open to the same totals, signed by their members, whose difference is the net;
     5. the totals dealt to the orders by price and arrival, the rule the committee used.
@@ -78,7 +78,7 @@ def round_fills(
     if not orders or found.price is None or found.volume is None:
         raise PeerFault(f"round {record.round}: a fill without orders or price", peer="venue")
     terms = orders[0].terms_then(info.terms)
-    _check_list(info, record, sealed, orders)  # 1
+    _check_list(record, sealed, orders)  # 1
     signed = _settlement(info, settlement)  # 2
     result = RoundResult(
         crossed=True, price=Tick(found.price), volume=Lots(found.volume), nets={account: record.net}
@@ -104,12 +104,10 @@ def round_fills(
     )
 
 
-def _check_list(
-    info: MarketInfo, record: FillRecord, sealed: SealedListView, orders: Sequence[OwnOrder]
-) -> None:
+def _check_list(record: FillRecord, sealed: SealedListView, orders: Sequence[OwnOrder]) -> None:
     if (sealed.market, sealed.round) != (record.market, record.round):
         raise PeerFault(f"round {record.round}: the sealed list is of another", peer="venue")
-    sealed.check(info.terms.domain, info.signers)
+    sealed.check_leaves()
     account = Address(orders[0].statement.account)
     if own_hashes(sealed, account) != [own.hash for own in orders]:
         raise PeerFault(f"round {record.round}: the orders are not those of the sealed list", peer="venue")

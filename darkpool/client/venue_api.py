@@ -1,7 +1,7 @@
 """Every request the client makes of the venue: how it is built, signed, answered, refused and tried again.
 
-All are idempotent: an order by its hash, a cancellation by its digest, reads anyway. So what got no answer, or
-was refused for now, is sent again; a signed request is signed anew, as each is good for one use.
+All are idempotent: an order by its hash, a cancellation by its digest, reads anyway. So what got no answer,
+or was refused for now, is sent again; a signed request is signed anew, as each is good for one use.
 """
 
 from __future__ import annotations
@@ -122,11 +122,10 @@ def _facts(body: bytes) -> dict[str, str | int]:
     }
 
 
-def _pause(answer: Answer, attempt: int) -> float:
-    """Retry-After in seconds, or longer from time to time."""
+def _asked_pause(answer: Answer) -> float:
+    """Retry-After in seconds, if it is given so."""
     asked = answer.headers.get("retry-after", "")
-    seconds = int(asked) if asked.isascii() and asked.isdigit() and len(asked) <= 4 else 0  # noqa: PLR2004
-    return min(max(seconds, _FIRST_PAUSE * 2**attempt), _LONGEST_PAUSE)
+    return float(asked) if asked.isascii() and asked.isdigit() and len(asked) <= 4 else 0.0  # noqa: PLR2004
 
 
 class VenueApi:
@@ -151,16 +150,19 @@ class VenueApi:
         waited, attempt = 0.0, 0
         while True:
             failure: DarkpoolError
-            pause = min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE)
+            pause = _FIRST_PAUSE * float(2**attempt)
             try:
                 answer = await call.send(self._key, self.domain)
-                return call.result(answer)
             except Unreachable as error:
                 failure = error
-            except VenueRefused as error:
-                if error.code not in _PASSING:
-                    raise
-                failure, pause = error, _pause(answer, attempt)
+            else:
+                try:
+                    return call.result(answer)
+                except VenueRefused as error:
+                    if error.code not in _PASSING:
+                        raise
+                    failure, pause = error, max(_asked_pause(answer), pause)
+            pause = min(pause, _LONGEST_PAUSE)
             waited, attempt = waited + pause, attempt + 1
             if waited > self._patience:
                 raise failure

@@ -1,4 +1,4 @@
-"""The operator's side of a committee: members get the log, sign and clear its rounds, and vouch for their end.
+"""The operator's side of a committee: members get the log, sign and clear rounds, vouch for their end.
 
 It holds no key, sees no share and no partial decryption: members take those steps among themselves. Every
 request may be repeated, so whatever dies in the middle of one is asked again.
@@ -13,22 +13,26 @@ from pathlib import Path
 from typing import Final
 
 from commitments.errors import DecodeError, VerificationError
-from darkpool import eip712
+from darkpool import certificates, eip712
 from darkpool.committee.follower import Follower
 from darkpool.committee.member_link import MemberLink
 from darkpool.committee.transport import Tap
-from darkpool.errors import PeerFault, Unavailable
+from darkpool.errors import OrderRefused, PeerFault, Unavailable
 from darkpool.listing import RoundResult, SealedList
 from darkpool.message import Message
 from darkpool.netting import Signers
 from darkpool.order import Terms
-from darkpool.state import read_result, result_fields
+from darkpool.results import read_result, result_fields
 from darkpool.types import Address, Signature
 
 START_SECONDS: Final = 90.0
 SHORT_SECONDS: Final = 60.0
+MEET_SECONDS: Final = 10.0
 CLEAR_SECONDS: Final = 120  # for one step of a clearing
 CLEAR_REPLY_SECONDS: Final = 1_800.0
+
+DigestOf = Callable[[RoundResult], bytes]
+"""What members sign for a result of the sealed list in question. Raises OrderRefused if it can be none."""
 
 ReadLog = Callable[[int, int], Awaitable[Sequence[bytes]]]
 """(first, limit) -> entries, durable ones only."""
@@ -171,23 +175,41 @@ class Coordinator:
         """Where each member stands: log, evaluator, memory, traffic. Raises PeerFault."""
         return await self._all(Message("status"), SHORT_SECONDS)
 
-    async def ready(self, size: int) -> None:
-        """All members have the log, see each other and have evaluators of one generation, or get them.
+    async def ready(self, size: int, epoch: int) -> None:
+        """All members have the log, see each other, and have evaluators of one generation, or get them.
 
-        Raises PeerFault or Unavailable.
+        And each would sign a list sealed now, for that epoch of the vault. Raises PeerFault or Unavailable.
         """
         await self.caught_up(size)
-        statuses = await self.status()
-        for index, status in statuses.items():
-            missing = set(self._links) - {index} - set(status.fields.get("peers", ()))
-            if missing:
+        statuses = (await self._met()).values()
+        try:
+            generations = [status.integer("generation") for status in statuses]
+        except DecodeError as error:
+            raise PeerFault(f"status: {error}", peer="a member") from None
+        alive = all(status.fields.get("evaluator") is True for status in statuses)
+        if not alive or len(set(generations)) > 1:
+            await self._all(Message("start", {"generation": max(generations) + 1}), START_SECONDS)
+        await self._all(Message("ready", {"epoch": epoch}), SHORT_SECONDS)
+
+    async def _met(self) -> dict[int, Message]:
+        """Everybody's status, once members that have just started have found each other."""
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + MEET_SECONDS
+        while True:
+            statuses = await self.status()
+            apart = {
+                index: missing
+                for index, status in statuses.items()
+                if (missing := set(self._links) - {index} - set(status.fields.get("peers", ())))
+            }
+            if not apart:
+                return statuses
+            if loop.time() >= ends:
+                index, missing = next(iter(apart.items()))
                 raise Unavailable(
                     f"member {index} is not connected to members {sorted(missing)}", "committee"
                 )
-        generations = [status.integer("generation") for status in statuses.values()]
-        alive = all(status.fields.get("evaluator") is True for status in statuses.values())
-        if not alive or len(set(generations)) > 1:
-            await self._all(Message("start", {"generation": max(generations) + 1}), START_SECONDS)
+            await asyncio.sleep(MEET_SECONDS / 100)
 
     async def handed(self) -> dict[int, list[bytes]]:
         """Orders that traders handed to members and the log lacks, by member."""
@@ -208,35 +230,31 @@ class Coordinator:
         digest = sealed.digest(terms.domain)
         signatures = {}
         for index, reply in replies.items():
+            signature = reply.blobs[0] if len(reply.blobs) == 1 else b""
             try:
-                if len(reply.blobs) != 1:
-                    raise VerificationError("signature", "missing")
-                eip712.check_signer(digest, reply.blobs[0], self.signers.addresses[index])
+                eip712.check_signer(digest, signature, self.signers.addresses[index])
             except VerificationError as error:
                 raise PeerFault(f"over the root, {error}", peer=f"member {index}") from None
-            signatures[index] = Signature(reply.blobs[0])
+            signatures[index] = Signature(signature)
         return signatures
 
-    async def clear(self, sealed: SealedList) -> Certificate:
+    async def clear(self, terms: Terms, sealed: SealedList, digest_of: DigestOf) -> Certificate:
         """Have the members clear the list, and see how it ended. Raises as `conclude`."""
         request = _about("clear", sealed, timeout=self._timeout)
         _, reason = await self._some(request, CLEAR_REPLY_SECONDS)
-        return await self.conclude(sealed, reason)
+        return await self.conclude(terms, sealed, digest_of, reason)
 
-    async def conclude(self, sealed: SealedList, reason: str = "the venue was interrupted") -> Certificate:
+    async def conclude(
+        self, terms: Terms, sealed: SealedList, digest_of: DigestOf, reason: str = "the venue was interrupted"
+    ) -> Certificate:
         """How a list ended, also if we did not see it: it is never cleared again.
 
         `reason` is given for one that is abandoned. Raises Unavailable while too few members can say.
         """
         replies, missing = await self._some(_about("outcome", sealed), CLEAR_REPLY_SECONDS)
-        return await self._concluded(sealed, replies, reason or missing)
-
-    async def _concluded(
-        self, sealed: SealedList, replies: Mapping[int, Message], reason: str
-    ) -> Certificate:
-        """A certificate of what most signed; who missed the last step adopts it; else the list is abandoned."""
+        reason = reason or missing
         t, n = self.signers.threshold, len(self.signers.addresses)
-        groups = self._groups(replies)
+        groups = self._groups(replies, digest_of)
         best = max(groups, key=lambda group: len(group.replies), default=None)
         if len(groups) > 1:
             reason = f"members {[list(g.replies) for g in groups]} report different results"
@@ -246,7 +264,7 @@ class Coordinator:
                 "adopt", {**_about("adopt", sealed).fields, **result_fields(best.result)}, best.signatures
             )
             adopted, refusal = await self._some(adopt, SHORT_SECONDS, others)
-            for group in self._groups(adopted):
+            for group in self._groups(adopted, digest_of):
                 if group.result == best.result:
                     best.replies |= group.replies
             if len(best.replies) >= 2 * t + 1:
@@ -255,10 +273,11 @@ class Coordinator:
         # Members that are away may have signed too: giving up then could leave neither end possible.
         silent = n - len(replies)
         if (len(best.replies) if best else 0) + silent <= t:
-            abandoned, refusal = await self._some(_about("abandon", sealed), SHORT_SECONDS)
-            if len(abandoned) >= n - t and all(len(reply.blobs) == 1 for reply in abandoned.values()):
-                signatures = tuple(Signature(reply.blobs[0]) for reply in abandoned.values())
-                return Certificate(None, signatures, reason=reason)
+            abandoned, refusal = await self._some(_about("abandon", sealed), SHORT_SECONDS, list(replies))
+            digest = certificates.abandon_digest(terms.domain, sealed.digest(terms.domain))
+            valid = [reply for index, reply in abandoned.items() if self._signed_by(index, reply, digest)]
+            if len(valid) >= n - t:
+                return Certificate(None, tuple(Signature(r.blobs[0]) for r in valid), reason=reason)
             reason = reason or refusal
         raise Unavailable(
             f"round {sealed.round}: no end yet: {reason}",
@@ -266,16 +285,25 @@ class Coordinator:
             "it goes on when the members are back, and is released when its settle window has passed",
         )
 
-    def _groups(self, replies: Mapping[int, Message]) -> list[_Signed]:
+    def _signed_by(self, index: int, reply: Message, digest: bytes) -> bool:
+        try:
+            eip712.check_signer(digest, reply.blobs[0] if reply.blobs else b"", self.signers.addresses[index])
+        except VerificationError:
+            return False
+        return True
+
+    def _groups(self, replies: Mapping[int, Message], digest_of: DigestOf) -> list[_Signed]:
+        """Members by the result they signed. What is not a member's own signature is as good as no reply."""
         groups: list[_Signed] = []
         for index, reply in sorted(replies.items()):
             if reply.fields.get("state") != "signed":
                 continue
             try:
                 result = read_result(reply)
-            except DecodeError:
-                continue  # as good as no reply
-            if len(reply.blobs) != 1 + len(result.nets):
+                digest = digest_of(result)
+            except (DecodeError, OrderRefused):
+                continue
+            if len(reply.blobs) != 1 + len(result.nets) or not self._signed_by(index, reply, digest):
                 continue
             group = next((g for g in groups if g.result == result), None)
             if group is None:

@@ -111,6 +111,7 @@ async def serve(handed: Handed, port: int) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         limit_concurrency=MAX_CONNECTIONS,
         lifespan="off",
     )

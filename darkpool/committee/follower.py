@@ -10,6 +10,7 @@ from commitments.errors import DecodeError
 from darkpool.committee.member_link import MemberLink
 from darkpool.errors import DarkpoolError, PeerFault
 from darkpool.message import Message
+from darkpool.tasks import guarded
 
 BATCH: Final = 64
 APPEND_SECONDS: Final = 300.0
@@ -27,7 +28,7 @@ class Follower:
         self._has: int | None = None  # entries the member has; None if it must be asked
         self.fault = ""
         self._changed = asyncio.Condition()
-        self._task = asyncio.create_task(self._follow())
+        self._task = guarded(self._follow(), f"following {link.name}")
 
     @property
     def lag(self) -> int:

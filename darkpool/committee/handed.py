@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from darkpool import eip712
-from darkpool.admission import screened
+from darkpool.admission import screened, unproven
 from darkpool.committee.seat import Seat
 from darkpool.errors import Busy, OrderRefused
+from darkpool.listing import ListedOrder
 from darkpool.message import Message
 from darkpool.order import order_hash
 from darkpool.state import VenueState
@@ -23,6 +24,7 @@ from darkpool.store.records import HandedRow, HandedState
 from darkpool.types import Address, Nonce, Signature
 
 MAX_WAITING: Final = 1_000
+MAX_WAITING_OF_ONE: Final = 32  # of one account
 PATIENCE_SECONDS: Final = 60
 _PAGE: Final = 64
 _MAX_REASON: Final = 300
@@ -48,7 +50,11 @@ class Handed:
     def __init__(self, seat: Seat, state: VenueState, store: MemberStore) -> None:
         self._seat, self._state, self._store = seat, state, store
         # By hash, when each came; what waits is little, and must be looked at for every entry.
-        self._waiting = {row.hash: row.received_at for row in store.waiting(MAX_WAITING)}
+        key = state.key
+        self._waiting = {
+            row.hash: (row.received_at, ListedOrder.read(row.raw, key).account)
+            for row in store.waiting(MAX_WAITING)
+        }
 
     @property
     def count(self) -> int:
@@ -68,17 +74,20 @@ class Handed:
         """Screen an order, keep it durably, acknowledge it. Raises OrderRefused, Busy, StoreError."""
         now = int(time.time())
         statement = screened(self._state.markets, raw, now)
-        digest = order_hash(raw)
+        account, digest = Address(statement.account), order_hash(raw)
         terms = self._state.markets[statement.market]
-        self._state.ledger.check_may_trade(Address(statement.account))
+        self._state.ledger.check_may_trade(account)
         row = self._store.handed(digest)
         if row is None or row.state is HandedState.REFUSED:  # what stood against it may have passed
-            self._state.ledger.check_nonce(Address(statement.account), Nonce(statement.nonce))
-            if len(self._waiting) >= MAX_WAITING:
-                raise Busy(f"member: {MAX_WAITING} handed orders wait already", 5)
+            self._state.ledger.nonces[account].check(Nonce(statement.nonce))
+            mine = sum(owner == account for _, owner in self._waiting.values())
+            if len(self._waiting) >= MAX_WAITING or mine >= MAX_WAITING_OF_ONE:
+                raise Busy("member: too many handed orders wait already", 5)
+            for refusal in unproven(terms.key, [raw]).values():  # nothing is kept that could never be logged
+                raise refusal
             row = HandedRow(digest, raw, now)
             self._store.hand(row)
-            self._waiting[digest] = now
+            self._waiting[digest] = (now, account)
         signed = acknowledgement_digest(terms.domain, digest, row.received_at)
         return Acknowledgement(digest, row.received_at, eip712.sign_digest(signed, self._seat.signing_key))
 
@@ -104,12 +113,15 @@ class Handed:
     @property
     def late(self) -> int:
         """How many the operator has left waiting for too long."""
-        return sum(time.time() - at > PATIENCE_SECONDS for at in self._waiting.values())
+        return self._older(PATIENCE_SECONDS)
 
     def check_patience(self) -> None:
-        """Raises OrderRefused if the operator has left an order waiting for too long."""
-        if self.late:
+        """Raises OrderRefused if the operator ignored, for as long again, that some were late."""
+        if self._older(2 * PATIENCE_SECONDS):
             raise OrderRefused(
-                f"sign: {self.late} orders handed to this member wait for more than {PATIENCE_SECONDS} s",
+                f"sign: orders handed to this member wait for more than {2 * PATIENCE_SECONDS} s",
                 "log them, or name a reason for each",
             )
+
+    def _older(self, seconds: int) -> int:
+        return sum(time.time() - at > seconds for at, _ in self._waiting.values())

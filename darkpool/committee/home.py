@@ -10,7 +10,6 @@ member.log
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -64,7 +63,7 @@ class Home:
         temporary = folder / f"{SETTINGS}.tmp"
         temporary.touch(mode=0o600)
         temporary.write_text(json.dumps(document, indent=2) + "\n")
-        os.replace(temporary, folder / SETTINGS)
+        temporary.replace(folder / SETTINGS)
 
     @staticmethod
     def load(folder: Path) -> Home:

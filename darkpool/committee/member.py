@@ -5,9 +5,9 @@
     handed    orders given to it         outcome, adopt, abandon: how the round ended
     start     a new evaluator
 
-It accepts an entry only if it follows from the log before it: proofs, signatures, collateral, quotas, the sealed
-root and, given a node of its own, every chain event. It never sees an order's content, and what it learns in a
-clearing (session.py lists it) it tells nobody but its peers.
+It accepts an entry only if it follows from the log before it: proofs, signatures, collateral, quotas, the
+sealed root and, given a node of its own, every chain event. It never sees an order's content, and what it
+learns in a clearing (session.py lists it) it tells nobody but its peers.
 """
 
 from __future__ import annotations
@@ -23,23 +23,24 @@ from typing import Final
 from commitments.errors import CommitmentsError, DecodeError
 from darkpool.admission import Tentative, screened, unproven
 from darkpool.chain import Chain
-from darkpool.chain_events import chain_message, same_events
+from darkpool.chain_events import chain_message, events_between, same_events
 from darkpool.committee.evaluator import Evaluator, EvaluatorFailed
 from darkpool.committee.handed import Handed
 from darkpool.committee.rounds import Rounds
 from darkpool.committee.seat import Seat
 from darkpool.committee.transport import Mesh
+from darkpool.effects import Change
 from darkpool.errors import ChainError, DarkpoolError, OrderRefused, PeerFault, Unavailable
 from darkpool.listing import ListedOrder
 from darkpool.log import Log, listed
-from darkpool.message import Message
+from darkpool.message import Message, read_terms
 from darkpool.netting import Signers
-from darkpool.state import Change
 from darkpool.store.database import StoreError
 from darkpool.store.member_store import MemberStore
 
 CLOCK_SLACK_SECONDS: Final = 30
 START_SECONDS: Final = 60.0
+FRESH_BLOCKS: Final = 10  # final blocks the log may lag behind when a list is signed
 MAX_EARLY_BYTES: Final = 1 << 20
 MAX_EARLY_GENERATIONS: Final = 1_000
 _GENERATION_BYTES: Final = 4
@@ -55,6 +56,7 @@ class Member:
         self.seat: Final = seat
         self.mesh: Final = Mesh(seat.index, seat.committee.members)
         self.mesh.on_mpc = self._mpc
+        self.mesh.on_lost = self._lost
         self.log: Final = Log.open(store, seat.committee.key, signers)
         self.rounds: Final = Rounds(seat, self.log.state, store, self.mesh)
         self.handed: Final = Handed(seat, self.log.state, store)
@@ -68,7 +70,8 @@ class Member:
             "append": self._append,
             "handed": self.handed.waiting,
             "handed_refused": self.handed.refused,
-            "sign": self.rounds.sign,
+            "ready": self._ready,
+            "sign": self._sign,
             "clear": self.rounds.clear,
             "outcome": self.rounds.outcome,
             "adopt": self.rounds.adopt,
@@ -78,7 +81,7 @@ class Member:
     async def handle(self, request: Message) -> Message:
         """The reply; a refusal is a reply too, with its reason and never a secret.
 
-        `retry` in a refusal says that the member itself lacks something for now: database, chain or evaluator.
+        `retry` in a refusal says that the member lacks something for now: database, chain or evaluator.
         """
         if request.op == "status":
             return self._status()
@@ -132,6 +135,10 @@ class Member:
             self._early.append((generation, peer, data))
             self._early_bytes += len(body)
 
+    def _lost(self, peer: int) -> None:
+        if self.rounds.evaluator is not None:
+            self.rounds.evaluator.lost(peer)
+
     def _status(self) -> Message:
         evaluator = self.rounds.evaluator
         fields = {
@@ -152,6 +159,18 @@ class Member:
         """End the evaluator."""
         if self.rounds.evaluator is not None:
             await self.rounds.evaluator.close()
+
+    async def _sign(self, request: Message) -> Message:
+        self.handed.check_patience()
+        await self._check_fresh(self.log.state.epoch)
+        return await self.rounds.sign(request)
+
+    async def _ready(self, request: Message) -> Message:
+        """Whether it would sign a list sealed now; asked before one is, so that it stays open if not."""
+        if self.handed.late:
+            raise Unavailable("orders handed to this member wait to be logged", "committee")
+        await self._check_fresh(request.integer("epoch", 1))
+        return Message("ready")
 
     # --- the log ------------------------------------------------------------------------------------
 
@@ -179,6 +198,10 @@ class Member:
         self._check_time(entry)
         if entry.op == "chain":
             await self._check_chain(entry)
+        elif entry.op == "market":
+            await self._check_vault(entry)
+        elif entry.op == "result":
+            self.rounds.check_boxes(entry)
         self.log.append([data], [self.log.state.checked(entry)])
 
     def _take_orders(self, run: Sequence[tuple[Message, bytes]]) -> None:
@@ -204,8 +227,9 @@ class Member:
         """Not in the future; the log itself sees to it that time does not go back."""
         at = entry.integer("time")
         if at > time.time() + CLOCK_SLACK_SECONDS:
-            raise OrderRefused(
+            raise Unavailable(
                 f"time: {at} is more than {CLOCK_SLACK_SECONDS} s ahead of this member's clock",
+                "committee",
                 "synchronise the clocks",
             )
 
@@ -220,3 +244,33 @@ class Member:
         ours = await asyncio.to_thread(chain_message, chain, state.block, block, 0)
         if not same_events(ours, entry):
             raise OrderRefused(f"chain: block {block} is another at this member's node", "compare the nodes")
+
+    async def _check_vault(self, entry: Message) -> None:
+        """The terms are the vault's own, as our node shows it: who may settle what until when."""
+        chain = self._chain
+        if chain is None:
+            return
+        terms = read_terms(entry, self.log.state.key)
+        tokens = tuple(token.contract for token in chain.tokens)
+        window = await asyncio.to_thread(chain.settle_window)
+        found = (chain.chain_id, chain.vault, tokens, window)
+        if found != (terms.chain_id, terms.contract, terms.tokens, terms.settle_window):
+            raise OrderRefused("market: chain, vault, tokens or settle window are not those of this member's")
+
+    async def _check_fresh(self, epoch: int) -> None:
+        """The log has what the chain says, but for the latest blocks, and the vault this epoch.
+
+        Else an account could trade what it has withdrawn, or a list be sealed for a settlement that must
+        revert. Raises Unavailable: the log can still follow.
+        """
+        chain, state = self._chain, self.log.state
+        if chain is None:
+            return
+        settled = await asyncio.to_thread(chain.final_block) - FRESH_BLOCKS
+        if settled > state.block:
+            missing = await asyncio.to_thread(events_between, chain, state.block + 1, settled)
+            late = (await asyncio.to_thread(chain.block, settled)).time
+            if missing or any(late > p.ends for p in state.pending):
+                raise Unavailable(f"chain: the log lacks what happened up to block {settled}", "chain")
+        if await asyncio.to_thread(chain.epoch) != epoch:
+            raise Unavailable(f"chain: {epoch} is not the vault's epoch", "chain")

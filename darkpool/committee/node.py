@@ -16,6 +16,7 @@ from typing import Final
 
 from commitments.errors import DecodeError
 from darkpool import parent
+from darkpool.alone import alone
 from darkpool.committee.home import SEAT, Home, open_store
 from darkpool.committee.member import Member
 from darkpool.committee.seat import Seat
@@ -33,6 +34,7 @@ from darkpool.errors import DarkpoolError, PeerFault
 from darkpool.message import Message
 
 HELLO_SECONDS: Final = 10.0
+LOCK: Final = "member.lock"
 
 log = logging.getLogger("darkpool.member")
 
@@ -127,8 +129,13 @@ class Node:
             return Message("refused", {"reason": str(error)})
 
 
-async def _serve(member: Member, sockets: Path, tap: Tap | None) -> None:
-    await parent.while_it_lives(Node(member, sockets, tap).serve())
+async def _serve(member: Member, sockets: Path, port: int, tap: Tap | None) -> None:
+    async with asyncio.TaskGroup() as group:
+        if port:
+            from darkpool.committee import counter  # a member that takes no orders by hand needs no HTTP
+
+            group.create_task(counter.serve(member.handed, port))
+        group.create_task(Node(member, sockets, tap).serve())
 
 
 def main(arguments: list[str], tap: Tap | None = None) -> int:
@@ -141,13 +148,14 @@ def main(arguments: list[str], tap: Tap | None = None) -> int:
     logging.basicConfig(
         filename=home / "member.log", level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )
-    try:
-        settings = Home.load(home)
-        member = Member(Seat.load(home / SEAT), settings.signers, open_store(home), settings.chain())
-    except DarkpoolError as error:
-        sys.stderr.write(error.rendered() + "\n")
-        return error.exit_code
-    asyncio.run(_serve(member, sockets, tap))
+    with alone(home / LOCK):
+        try:
+            settings = Home.load(home)
+            member = Member(Seat.load(home / SEAT), settings.signers, open_store(home), settings.chain())
+        except DarkpoolError as error:
+            sys.stderr.write(error.rendered() + "\n")
+            return error.exit_code
+        asyncio.run(parent.while_it_lives(_serve(member, sockets, settings.port, tap)))
     return 0
 
 

@@ -29,8 +29,8 @@ from darkpool.committee.transport import Mesh
 from darkpool.errors import DarkpoolError, OrderRefused, RoundAborted, Unavailable
 from darkpool.listing import RoundResult, SealedList
 from darkpool.message import Message
-from darkpool.settlement import digest as settlement_digest
-from darkpool.state import VenueState, read_result, result_fields
+from darkpool.results import read_result, result_fields, result_signatures
+from darkpool.state import VenueState
 from darkpool.store.member_store import MemberStore
 from darkpool.store.records import AttemptRow, AttemptState
 from darkpool.types import Address, Signature
@@ -111,7 +111,7 @@ class Rounds:
         attempt = self._store.attempt(digest)
         if attempt is None:
             raise OrderRefused("round: this member did not sign its list")
-        signature = eip712.sign_digest(self._result_digest(book, digest, result), self._seat.signing_key)
+        signature = eip712.sign_digest(self._state.result_digest(book, result), self._seat.signing_key)
         boxes = _read_boxes(attempt.payload)
         blobs = [signature, *(boxes[account] for account in result.nets)]
         outcome = Message("outcome", {"state": AttemptState.SIGNED, **result_fields(result)}, blobs)
@@ -119,12 +119,6 @@ class Rounds:
             replace(attempt, state=AttemptState.SIGNED, payload=outcome.encode(), signature=signature)
         )
         return outcome
-
-    def _result_digest(self, book: Book, digest: bytes, result: RoundResult) -> bytes:
-        domain = book.terms.domain
-        if not result.crossed:
-            return certificates.no_cross_digest(domain, digest)
-        return settlement_digest(self._state.settlement(book, result), domain)
 
     async def outcome(self, request: Message) -> Message:
         """How far it went; the result with signature and boxes if it signed one."""
@@ -135,7 +129,7 @@ class Rounds:
         return Message("outcome", {"state": "none" if attempt is None else attempt.state})
 
     async def adopt(self, request: Message) -> Message:
-        """Sign a result that t+1 members signed and that this member missed in the last step; as `outcome`."""
+        """Sign a result that t+1 members signed and this one missed in the last step; as `outcome`."""
         book, _, digest = self._sealed(request)
         attempt = self._store.attempt(digest)
         if attempt is not None and attempt.state is AttemptState.SIGNED:
@@ -146,7 +140,7 @@ class Rounds:
             raise OrderRefused(
                 f"adopt: this member's part is {attempt.state if attempt else 'not begun'}, not {due}"
             )
-        self._check_vouched(self._result_digest(book, digest, result), request.blobs)
+        self._check_vouched(self._state.result_digest(book, result), request.blobs)
         log.info("adopting a result that %d members signed", len(request.blobs))
         return self._signed(book, digest, result)
 
@@ -159,6 +153,25 @@ class Rounds:
         needed = self._state.signers.threshold + 1
         if found - members or len(found) < needed:
             raise OrderRefused(f"adopt: {len(found & members)}/{needed} members signed this result")
+
+    def check_boxes(self, entry: Message) -> None:
+        """A result that carries this member's signature carries its sealed totals too, whole and unchanged.
+
+        Raises OrderRefused: else the operator could keep accounts from learning their fills.
+        """
+        _, _, digest = self._sealed(entry)
+        attempt = self._store.attempt(digest)
+        if attempt is None or attempt.state is not AttemptState.SIGNED or attempt.signature is None:
+            return
+        signatures, boxed = result_signatures(entry), entry.fields.get("boxed")
+        if attempt.signature not in signatures:
+            return
+        mine = Message.decode(attempt.payload).blobs[1:]
+        boxes = list(entry.blobs[len(signatures) :])
+        if not isinstance(boxed, list) or (mine and self._seat.index not in boxed):
+            raise OrderRefused("result: it lacks this member's sealed totals", "log those it sent")
+        if mine and boxes[boxed.index(self._seat.index) :: len(boxed)] != list(mine):
+            raise OrderRefused("result: it lacks this member's sealed totals", "log those it sent")
 
     async def abandon(self, request: Message) -> Message:
         """A promise never to sign a result of this list. Refused once it has."""

@@ -84,7 +84,8 @@ class MemberStore(LogStore):
                 raise StoreError(
                     f"handed order {order_hash.hex()}: it is logged, not {state}", "the log keeps it"
                 )
-            HANDED.upsert(connection, [replace(old, state=state, reason=reason)])
+            # Its bytes are in the log, or of no use any more.
+            HANDED.upsert(connection, [replace(old, state=state, reason=reason, raw=b"")])
 
 
 def _check_step(old: AttemptRow, new: AttemptRow) -> None:

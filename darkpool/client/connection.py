@@ -1,0 +1,96 @@
+"""The venue's markets as they stand, from the venue this folder has always traded at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, TypeVar
+
+from darkpool.chain import Chain
+from darkpool.client.account_state import check_committee
+from darkpool.client.answers import MarketInfo
+from darkpool.client.steps import Work
+from darkpool.client.trader_home import TraderHome
+from darkpool.client.venue_api import VenueApi
+from darkpool.client.venue_identity import VenueIdentity
+from darkpool.errors import ConfigError, PeerFault
+
+T = TypeVar("T")
+
+_SHOWN: Final = 64
+
+
+class Connection:
+    """Market data, pinned; and the chain, if `rpc_url` is given. Coroutines are of steps.py."""
+
+    def __init__(self, api: VenueApi, home: TraderHome, rpc_url: str | None) -> None:
+        self.api: Final = api
+        self._home, self._rpc_url = home, rpc_url
+        self._chain: Chain | None = None
+        self.markets: dict[bytes, MarketInfo] = {}
+
+    @property
+    def has_chain(self) -> bool:
+        """Whether a chain can be asked."""
+        return self._rpc_url is not None
+
+    async def refresh(self) -> None:
+        """Take in rounds and terms. Raises ConfigError if it is another venue, PeerFault by the chain."""
+        found = {}
+        for item in await self.api.markets():
+            known = self.markets.get(item.id)
+            if known is None or known.terms.hash != item.terms_hash:
+                known = await self._market(item.id)
+            found[item.id] = replace(
+                known, round=item.round, round_state=item.round_state, next_seal_at=item.next_seal_at
+            )
+        if not found:
+            raise PeerFault("it has no markets yet", "try again in a moment", "venue")
+        self.markets = found
+
+    async def _market(self, market: bytes) -> MarketInfo:
+        info = await self.api.market(market)
+        if info.terms.market.id != market:
+            raise PeerFault("it answers with another market", peer="venue")
+        self._home.pin(VenueIdentity.of(info))
+        self.api.domain = info.terms.domain
+        if self.has_chain:
+            await self.on_chain(lambda chain: check_committee(chain, info.terms, info.signers), info)
+        return info
+
+    def market(self, name: str) -> MarketInfo:
+        """The market of that name, or the only one if none is given. Raises ConfigError."""
+        named = [info for info in self.markets.values() if name in {info.name, ""}]
+        if len(named) != 1:
+            raise ConfigError(
+                f"market: {name[:_SHOWN]!r} is none of this venue" if name else "market: there are several",
+                f"one of {', '.join(info.name for info in self.markets.values())}",
+            )
+        return named[0]
+
+    def info(self, market: bytes) -> MarketInfo:
+        """The market of that id. Raises PeerFault for one that the venue does not list."""
+        found = self.markets.get(market)
+        if found is None:
+            raise PeerFault(f"it names a market {market.hex()} that it does not list", peer="venue")
+        return found
+
+    @property
+    def any(self) -> MarketInfo:
+        """Any of the markets: what they have in common."""
+        return next(iter(self.markets.values()))
+
+    async def on_chain(self, work: Callable[[Chain], T], info: MarketInfo | None = None) -> T:
+        """Do something on the chain. Raises ConfigError without an RPC URL, ChainError."""
+        url, vault = self._rpc_url, (info or self.any).terms.contract
+        if url is None:
+            raise ConfigError("chain: no RPC URL", "give --rpc-url, or set DARKPOOL_RPC_URL")
+
+        def done() -> T:
+            if self._chain is None:
+                chain = Chain.rpc(url, finality=0)  # every block counts: check_balances undoes the latest
+                chain.attach(vault)
+                self._chain = chain
+            return work(self._chain)
+
+        return await Work(done)
