@@ -54,10 +54,15 @@ def screened(markets: Mapping[bytes, Terms], raw: bytes, now: int) -> Statement:
                 "market-unknown",
             )
         check_statement(statement, terms, now)
-        check_public(statement.fill_key)
     except DecodeError as error:
         raise OrderRefused(
             str(error), "send the canonical encoding of an order of this market", "order-malformed"
+        ) from None
+    try:
+        check_public(statement.fill_key)
+    except DecodeError as error:
+        raise OrderRefused(
+            f"fill_key: {error.problem}", "send an X25519 public key", "order-malformed"
         ) from None
     check_order_signature(terms.domain, statement, order_hash(raw), raw[-eip712.SIGNATURE_BYTES :])
     return statement

@@ -90,12 +90,12 @@ def decode(
         )
         ledger.free[_address(a), _address(t)] = free
     ledger.balances = {(_address(a), _address(t)): amount for a, t, amount in document["balances"]}
+    for a, word, mask in document["burnt"]:
+        ledger.burnt.setdefault(_address(a), {})[word] = int(mask, 16)
     ledger.nonces = {
         _address(a): Nonces(lowest, set(above), ledger.burnt.get(_address(a), {}))
         for a, lowest, above in document["nonces"]
     }
-    for a, word, mask in document["burnt"]:
-        ledger.burnt.setdefault(_address(a), {})[word] = int(mask, 16)
     ledger.halted = {_address(a): {(kind, n) for kind, n in requests} for a, requests in document["halted"]}
     for terms, current, sequences in document["books"]:
         message = Message.decode(bytes.fromhex(terms))

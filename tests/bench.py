@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import platform
 import random
 import resource
 import secrets
@@ -18,22 +16,21 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial as partial_of
 from pathlib import Path
 from statistics import median
 
 from rich.console import Console
-from rich.table import Table
 
-from commitments.order_verify import Claim, verify_batch
 from commitments.paillier import PublicKey, fresh_randomness
 from commitments.params import PRODUCTION
 from commitments.threshold import combine, partial, verify_openings
+from darkpool.admission import screened, unproven
 from darkpool.auction import PlainOrder
-from darkpool.committee.coordinator import Coordinator
 from darkpool.committee.seat import Seat, ceremony
 from darkpool.draft import Standing
+from darkpool.house import open_house
 from darkpool.market import Grid, Market, Side
 from darkpool.netting import Signers
 from darkpool.order import Order, SealedOrder, Terms
@@ -42,20 +39,11 @@ from darkpool.run import MEMBERS, THRESHOLD, Run, RunReport
 from darkpool.types import Address, Lots, PrivateKey, Quanta, RoundId, Tick
 from darkpool.wallet import Wallet
 from tests.encrypted import plan_of
+from tests.figures import Figure, figures_table, machine
 
 LEVELS = 64
 ROUND_ORDERS, ROUND_ACCOUNTS = 200, 20
 BATCHES = (1, 8, 32, 128)
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One line of the table."""
-
-    name: str
-    value: float
-    unit: str
-    target: float | None = None
 
 
 def _median_ms(runs: int, step: Callable[[], object]) -> float:
@@ -105,12 +93,11 @@ def orders(seats: list[Seat]) -> list[Figure]:
     raws = [order.raw for order in sealed]
 
     def admit(count: int) -> None:
-        claims: list[Claim] = []
+        now = int(time.time())
         for raw in raws[:count]:
-            order = SealedOrder.decode(raw, key)
-            order.check_signature(terms.domain)
-            claims.append(order.claim)
-        verify_batch(key, claims)
+            screened({terms.market.id: terms}, raw, now)
+        for refusal in unproven(key, raws[:count]).values():
+            raise refusal
 
     for count in BATCHES:
         per_order = _median_ms(5 if count > 1 else 15, partial_of(admit, count)) / count
@@ -158,25 +145,24 @@ def a_round(seats: list[Seat]) -> list[Figure]:
     prepared = plan_of(LEVELS, [(Tick(LEVELS // 2), book)])
 
     async def run(home: Path) -> RunReport:
-        async with Coordinator(seats, home) as committee:
-            return await Run(prepared, Options("0.01", PRODUCTION, levels=LEVELS)).execute(committee)
+        async with open_house(seats, home) as house:
+            return await Run(prepared, Options("0.01", PRODUCTION, levels=LEVELS)).execute(house)
 
     with tempfile.TemporaryDirectory(prefix="dp-bench-") as folder:
         report = asyncio.run(run(Path(folder)))
     (outcome,) = report.rounds
-    receipt = outcome.report.receipt
-    if receipt is None:
+    if outcome.receipt is None:
         raise RuntimeError("the bench round did not settle")
     statuses = [status.fields for status in report.members.values()]
     mebibyte = 1 << 20
     return [
         Figure(
             f"round of {ROUND_ORDERS} orders, {ROUND_ACCOUNTS} accounts: sealed list to signatures",
-            outcome.report.timings.clear,
+            outcome.closed.seconds,
             "s",
             20,
         ),
-        Figure("settlement of that round", receipt.gas_used, "gas"),
+        Figure("settlement of that round", outcome.receipt.gas_used, "gas"),
         Figure("peak memory of a member", max(s["peak_bytes"] for s in statuses) / mebibyte, "MiB", 600),
         Figure(
             "peak memory of an evaluator",
@@ -191,20 +177,6 @@ def a_round(seats: list[Seat]) -> list[Figure]:
             600,
         ),
     ]
-
-
-def machine() -> str:
-    """What the figures were measured on."""
-    model = next(
-        (
-            line.split(":", 1)[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if "model name" in line
-        ),
-        platform.processor(),
-    )
-    python = f"{platform.python_implementation()} {platform.python_version()}"
-    return f"{model}, {os.cpu_count()} cores, {python}, {platform.system()}"
 
 
 def main() -> None:
@@ -222,15 +194,8 @@ def main() -> None:
     if arguments.json:
         print(json.dumps({"machine": machine(), "figures": [asdict(f) for f in figures]}))
         return
-    table = Table(title=machine(), caption="profile production (3072 bits), T = 64, n = 3, t = 1; medians")
-    table.add_column("what")
-    for name in ("measured", "unit", "target"):
-        table.add_column(name, justify="right")
-    for figure in figures:
-        target = "" if figure.target is None else f"{figure.target:g}"
-        value = f"{figure.value:,.0f}" if figure.value >= 1_000 else f"{figure.value:.3g}"
-        table.add_row(figure.name, value, figure.unit, target)
-    Console().print(table)
+    caption = "profile production (3072 bits), T = 64, n = 3, t = 1; medians"
+    Console().print(figures_table(figures, caption))
 
 
 if __name__ == "__main__":

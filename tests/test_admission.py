@@ -13,7 +13,8 @@ from darkpool.book import Book
 from darkpool.draft import Draft
 from darkpool.eip712 import sign_digest
 from darkpool.errors import OrderRefused
-from darkpool.order import Order, SealedOrder
+from darkpool.listing import ListedOrder
+from darkpool.order import Order, order_hash
 from darkpool.types import Nonce, Quanta
 from tests.venue_log import Venue
 from tests.venue_support import (
@@ -28,7 +29,7 @@ from tests.venue_support import (
 )
 
 
-def reasons(answers: Sequence[SealedOrder | OrderRefused]) -> list[str]:
+def reasons(answers: Sequence[ListedOrder | OrderRefused]) -> list[str]:
     """An empty text for what was accepted, else the field refused."""
     return [a.message.split(":")[0] if isinstance(a, OrderRefused) else "" for a in answers]
 
@@ -73,18 +74,18 @@ def test_an_accepted_order_locks_and_stands() -> None:
 def test_without_a_round_nothing_is_admitted() -> None:
     venue = Venue(names=("ada",))
     raw = venue.sealed("ada", venue.draft("ada", buy(1, 1))).raw
-    fresh = Book(venue.terms, venue.book.ledger)
-    (answer,) = fresh.admit([raw], NOW)
-    assert reasons([answer]) == ["round"]
+    fresh = venue.state.books[venue.terms.market.id] = Book(venue.terms, venue.state.ledger)
+    assert reasons([venue.answer(raw)]) == ["round"]
+    assert not fresh.standing
     with pytest.raises(OrderRefused, match="none is open"):
-        fresh.seal(NOW)
+        fresh.check_seal(NOW)
 
 
 def test_an_order_is_not_admitted_twice() -> None:
     venue = Venue(names=("ada",))
-    order = venue.place("ada", buy(1, 1))
-    assert reasons([venue.answer(order.raw)]) == ["nonce"]
-    assert reasons(venue.book.admit([order.raw] * 3, NOW)) == ["nonce"] * 3
+    raw = venue.sent[venue.place("ada", buy(1, 1)).hash].raw
+    assert reasons([venue.answer(raw)]) == ["nonce"]
+    assert reasons(venue.admit([raw] * 3)) == ["nonce"] * 3
     venue.check()
 
 
@@ -92,7 +93,7 @@ def test_a_copy_within_one_batch_is_refused() -> None:
     venue = Venue(names=("ada",))
     order, draft = buy(1, 1), venue.draft("ada", buy(1, 1))
     raw = venue.sealed("ada", draft).raw
-    assert reasons(venue.book.admit([raw, raw], NOW)) == ["", "nonce"]
+    assert reasons(venue.admit([raw, raw])) == ["", "nonce"]
     venue.wallets["ada"].accepted(order, draft)
     venue.check()
 
@@ -114,7 +115,7 @@ def test_nonces_may_leave_gaps_within_the_window(nonce: int, reason: str) -> Non
 
 def test_the_window_moves_only_with_the_lowest_unused_nonce() -> None:
     venue = Venue(names=("ada",))
-    used = venue.book.ledger.nonces(venue.wallets["ada"].address)
+    used = venue.state.ledger.nonces[venue.wallets["ada"].address]
     for nonce in range(1, 512):
         used.use(Nonce(nonce))
     with pytest.raises(OrderRefused, match="beyond 0"):
@@ -144,14 +145,14 @@ def test_the_quota_counts_within_one_batch(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(module, "MAX_OPEN_PER_ACCOUNT", 2)
     venue = Venue(names=("ada",))
     raws = [venue.sealed("ada", draft).raw for _, draft in chain_of(venue, "ada", 4)]
-    assert reasons(venue.book.admit(raws, NOW)) == ["", "", "account", "account"]
+    assert reasons(venue.admit(raws)) == ["", "", "account", "account"]
 
 
 def test_a_full_book_takes_no_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_ORDERS", 1)
     venue = Venue(names=("ada", "ben"))
     raws = [venue.sealed(n, venue.draft(n, buy(1, 1))).raw for n in ("ada", "ben")]
-    assert reasons(venue.book.admit(raws, NOW)) == ["", "book"]
+    assert reasons(venue.admit(raws)) == ["", "book"]
 
 
 def test_pipelined_orders_of_one_batch_are_accepted_in_their_order() -> None:
@@ -161,15 +162,15 @@ def test_pipelined_orders_of_one_batch_are_accepted_in_their_order() -> None:
         (n, d) for pair in zip(*chains, strict=True) for n, (_, d) in zip(("ada", "ben"), pair, strict=True)
     ]
     raws = [venue.sealed(name, draft).raw for name, draft in drafts]
-    assert reasons(venue.book.admit(raws, NOW)) == [""] * 6
-    assert [o.raw for o in venue.book.standing] == raws
+    assert reasons(venue.admit(raws)) == [""] * 6
+    assert [o.hash for o in venue.book.standing] == [order_hash(raw) for raw in raws]
     venue.check()
 
 
 def test_pipelined_orders_out_of_order_are_refused_but_for_the_first() -> None:
     venue = Venue(names=("ada",))
     raws = [venue.sealed("ada", draft).raw for _, draft in chain_of(venue, "ada", 3)]
-    assert reasons(venue.book.admit(raws[::-1], NOW)) == ["collateral", "collateral", ""]
+    assert reasons(venue.admit(raws[::-1])) == ["collateral", "collateral", ""]
 
 
 def test_a_bad_proof_takes_its_dependents_with_it_and_nobody_else() -> None:
@@ -183,11 +184,11 @@ def test_a_bad_proof_takes_its_dependents_with_it_and_nobody_else() -> None:
         venue.sealed("ben", ben[1][1]).raw,
         venue.sealed("ada", ada[3][1]).raw,
     ]
-    answers = venue.book.admit(raws, NOW)
+    answers = venue.admit(raws)
     assert reasons(answers) == ["", "", "proof", "collateral", "", "collateral"]
-    current = venue.book.ledger.of(venue.wallets["ada"].address, BASE)
+    current = venue.free("ada", BASE)
     assert isinstance(answers[3], OrderRefused)
-    assert f"version {current.version}: {current.current.encode().hex()}" in answers[3].hint
+    assert f"version {current.version}: 0x{current.current.encode().hex()}" in answers[3].hint
     venue.wallets["ada"].refused([Nonce(1), Nonce(2), Nonce(3)])
     venue.check()
     venue.place("ada", buy(1, 1))  # nonces may leave gaps
@@ -206,14 +207,14 @@ def test_garbage_in_a_batch_harms_nobody() -> None:
     venue = Venue(names=("ada",))
     order, draft = buy(1, 1), venue.draft("ada", buy(1, 1))
     raw = venue.sealed("ada", draft).raw
-    answers = venue.book.admit([b"", b"\xff" * 9_000, raw, raw[:-1], raw + b"\0"], NOW)
+    answers = venue.admit([b"", b"\xff" * 9_000, raw, raw[:-1], raw + b"\0"])
     assert [bool(r) for r in reasons(answers)] == [True, True, False, True, True]
     venue.wallets["ada"].accepted(order, draft)
     venue.check()
 
 
 def test_an_empty_batch_is_nothing() -> None:
-    assert Venue(names=("ada",)).book.admit([], NOW) == []
+    assert Venue(names=("ada",)).admit([]) == []
 
 
 def test_a_proof_against_collateral_spent_since_is_refused_and_heals_with_a_new_one() -> None:

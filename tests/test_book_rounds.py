@@ -6,8 +6,9 @@ import pytest
 
 from commitments.group import Point
 from commitments.pedersen import generator_g
-from darkpool.book import NO_CROSS, RoundResult, token_movements
+from darkpool.chain_events import ChainEvent
 from darkpool.errors import ConfigError, OrderRefused, PeerFault
+from darkpool.listing import NO_CROSS, RoundResult, token_movements
 from darkpool.order import TimeInForce
 from darkpool.types import Address, Lots, Quanta, RoundId, Tick
 from tests.venue_log import Venue
@@ -54,23 +55,31 @@ def test_a_crossing_consumes_the_orders_of_exactly_the_accounts_that_traded() ->
     venue.check()
 
 
-def test_f_moves_by_lock_less_debit_in_one_step() -> None:
+def test_f_moves_by_lock_less_debit_in_one_step_and_a_debit_bumps_its_version() -> None:
     venue = Venue(names=("ada", "ben"))
     venue.place("ada", buy(3, 5))
     venue.place("ben", sell(0, 4))
-    ledger, ada = venue.book.ledger, venue.wallets["ada"].address
+    base, quote = (venue.free("ada", token).copy() for token in (BASE, QUOTE))
     sealed = venue.seal()
-    free = ledger.of(ada, QUOTE)
-    before, version, provable = free.current, free.version, list(free.since_decrease)
-    lock = sealed.orders[0].sent.c_quote
+    lock = sealed.orders[0]
     result, _ = venue.finish(sealed)
     price = venue.terms.market.grid.price(result.price)
-    assert free.current == before + lock + generator_g() * (-4 * price)
-    assert free.version == version
-    # Nothing between the two was ever provable: the list grew by the end value alone.
-    assert free.since_decrease == [*provable, free.current.encode()]
-    with pytest.raises(OrderRefused):
-        free.check("quote", before + lock, version)
+    free = venue.free("ada", QUOTE)
+    assert free.current == quote.current + lock.c_quote + generator_g() * (-4 * price)
+    assert free.version == quote.version + 1
+    # Nothing but the end value is provable: neither what was before nor anything between the two.
+    assert free.since_decrease == [free.current.encode()]
+    for version in (quote.version, free.version):
+        for old in (quote.current, quote.current + lock.c_quote):
+            with pytest.raises(OrderRefused):
+                free.check("quote", old, version)
+    free.check("quote", free.current, free.version)
+    # Without a debit the lock returns as any other does.
+    free = venue.free("ada", BASE)
+    assert free.current == base.current + lock.c_base
+    assert free.version == base.version
+    assert free.since_decrease == [*base.since_decrease, free.current.encode()]
+    free.check("base", base.current, base.version)
 
 
 def test_the_credit_waits_for_the_settlement() -> None:
@@ -84,7 +93,7 @@ def test_the_credit_waits_for_the_settlement() -> None:
     ada, ben = venue.wallets["ada"], venue.wallets["ben"]
     assert [w.free(t) for w in (ada, ben) for t in (BASE, QUOTE)] == [0, 1_030 - price, 0, 0]
     venue.check()
-    venue.settled(RoundId(1))
+    venue.settled()
     assert [w.free(t) for w in (ada, ben) for t in (BASE, QUOTE)] == [7, 1_030 - price, 0, price]
     venue.check()
 
@@ -94,7 +103,7 @@ def test_a_void_settlement_gives_debits_back_and_no_credit() -> None:
     venue.place("ada", buy(3, 2))
     venue.place("ben", sell(0, 1))
     venue.finish(venue.seal())
-    venue.settled(RoundId(1), final=False)
+    assert [p.round for p in venue.settled(final=False).void] == [1]
     venue.check()
     assert all(w.free(t) == venue.rich for w in venue.wallets.values() for t in (BASE, QUOTE))
     assert not venue.book.standing
@@ -103,16 +112,22 @@ def test_a_void_settlement_gives_debits_back_and_no_credit() -> None:
 @pytest.mark.parametrize("final", [False, True])
 def test_a_settlement_is_reported_once_and_only_of_a_round_that_crossed(final: bool) -> None:
     venue = Venue(names=("ada", "ben"))
-    report = venue.book.settled if final else venue.book.void
-    with pytest.raises(OrderRefused, match="no unsettled result"):
-        report(RoundId(1))
+    stranger = ChainEvent("settled", number=1, root=bytes(32), transcript=bytes(32))
+    with pytest.raises(OrderRefused, match="this log does not know"):
+        venue.chain(stranger)
     venue.place("ada", buy(3, 1))
     venue.place("ben", sell(0, 1))
     venue.finish(venue.seal())
-    venue.settled(RoundId(1), final=final)
-    for again in (venue.book.settled, venue.book.void):
-        with pytest.raises(OrderRefused, match="no unsettled result"):
-            again(RoundId(1))
+    with pytest.raises(OrderRefused, match="is not ours"):
+        venue.chain(stranger)
+    landed, ends = venue.landed(), venue.state.pending[0].ends
+    effects = venue.settled(final=final)
+    assert [p.round for p in effects.settled] == [1] * final
+    assert [p.round for p in effects.void] == [1] * (not final)
+    with pytest.raises(OrderRefused, match="this log does not know"):
+        venue.chain(landed)
+    effects = venue.chain(at=ends + 2)
+    assert (effects.settled, effects.void) == ([], [])
     venue.check()
 
 
@@ -153,9 +168,14 @@ def test_several_rounds_may_be_unsettled_at_once() -> None:
         venue.place("ben", sell(0, number))
         venue.finish(venue.seal())
         venue.check()
-    venue.settled(RoundId(2))
+    first, second = venue.state.pending
+    s = second.settlement
+    early = ChainEvent("settled", number=s.id, root=s.root, transcript=s.transcript)
+    with pytest.raises(OrderRefused, match="is not ours"):  # ids are sequential
+        venue.chain(early)
+    assert venue.settled().settled == [first]
     venue.check()
-    venue.settled(RoundId(1), final=False)
+    assert venue.settled(final=False).void == [second]
     venue.check()
 
 
@@ -196,7 +216,9 @@ def test_boxes_that_contradict_the_public_net_or_the_own_orders_are_a_fault(boug
 def test_a_decoy_looks_like_any_order() -> None:
     venue = Venue(names=("ada",))
     decoy, order = venue.place("ada", buy(1, 0)), venue.place("ada", buy(1, 5))
-    assert len(decoy.raw) == len(order.raw)
-    assert Point.identity() not in (decoy.sent.c_base, decoy.sent.c_quote, decoy.sent.c_q, decoy.sent.c_m)
+    sealed, other = venue.sent[decoy.hash], venue.sent[order.hash]
+    assert len(sealed.raw) == len(other.raw)
+    sent = sealed.sent
+    assert Point.identity() not in (sent.c_base, sent.c_quote, sent.c_q, sent.c_m)
     assert nonces(venue.book.standing) == [0, 1]
     venue.check()

@@ -21,7 +21,7 @@ def clearing() -> Clearing:
     venue.place("ada", buy(3, 5))
     venue.place("ben", sell(0, 5))
     unused: Any = None
-    return Clearing(cast("Session", unused), cast("Evaluator", unused), venue.terms, venue.seal())
+    return Clearing(cast("Session", unused), cast("Evaluator", unused), venue.terms, venue.seal(), unused)
 
 
 @pytest.mark.parametrize("price,u", [(0, 0), (0, 3), (2, 2), (2, 3), (3, 3)])

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from commitments.errors import ParameterError, VerificationError
 from darkpool import eip712
-from darkpool.book import SealedList, cancel_digest
+from darkpool.book import cancel_digest
 from darkpool.eip712 import GROUP_ORDER, Domain, check_signer, recover_digest, sign_digest
 from darkpool.errors import ConfigError
-from darkpool.order import SealedOrder
+from darkpool.listing import ListedOrder, SealedList
 from darkpool.types import Address, Nonce, PrivateKey, RoundId, Tick
 from tests.venue_log import Venue
 from tests.venue_support import NOW, buy, key_of, some_terms
@@ -209,5 +209,5 @@ def test_an_order_signed_for_another_vault_or_chain_is_refused() -> None:
     for chain_id, contract in ((1, venue.terms.contract), (venue.terms.chain_id, Address(b"\x77" * 20))):
         order = draft.finish(venue.terms.key, chain_id, contract, key_of("ada"))
         answer = venue.answer(order.raw, NOW)
-        assert not isinstance(answer, SealedOrder)
+        assert not isinstance(answer, ListedOrder)
         assert "signature: not the account's" in str(answer)

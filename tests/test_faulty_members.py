@@ -144,7 +144,7 @@ def test_a_lie_in_the_last_step_may_leave_the_liar_with_a_result_that_is_never_s
 def test_a_dead_member_ends_the_round_once_it_does_not_come_back(tmp_path: Path, step: str) -> None:
     with lying(tmp_path) as liar:
         committee = liar.committee.house.engine.committee
-        liar.committee.run(committee.ready(0))
+        liar.committee.run(committee.ready(0, 1))
         for link in committee._links.values():
             link._patience = 1.0
         story = liar.close("dead", step)

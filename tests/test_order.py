@@ -18,6 +18,7 @@ from commitments.threshold import safe_prime
 from darkpool.draft import Standing, draft
 from darkpool.eip712 import GROUP_ORDER
 from darkpool.errors import ConfigError, OrderRefused
+from darkpool.listing import ListedOrder
 from darkpool.order import SealedOrder, TimeInForce
 from darkpool.types import Address, Nonce, Quanta, RoundId
 from tests.commitments_support import auditor_keys
@@ -57,7 +58,7 @@ def test_decode_and_encode_are_inverse(made: tuple[Venue, SealedOrder]) -> None:
 
 def test_an_honest_order_is_accepted(made: tuple[Venue, SealedOrder]) -> None:
     _, order = made
-    assert isinstance(Venue(names=("ada",)).answer(order.raw), SealedOrder)
+    assert isinstance(Venue(names=("ada",)).answer(order.raw), ListedOrder)
 
 
 @pytest.mark.parametrize("extra", [b"\0", b"\1", bytes(64)])
@@ -101,7 +102,10 @@ def test_a_changed_note_is_refused(made: tuple[Venue, SealedOrder]) -> None:
     venue, order = made
     raw = bytearray(order.raw)
     raw[-66] ^= 1
-    assert refusal(venue, bytes(raw)).startswith("note: ")
+    # The signature covers the note and is looked at first; the note's own check stands behind it.
+    assert refusal(venue, bytes(raw)).startswith("signature: ")
+    with pytest.raises(DecodeError, match="note"):
+        SealedOrder.decode(bytes(raw), venue.terms.key)
 
 
 # --- statements of honest provers that are not this book's ------------------------------------------
@@ -179,7 +183,7 @@ def test_both_days_are_right_around_midnight_utc_and_none_else() -> None:
     raw = order.sealed("ada", order.draft("ada", buy(1, 1))).raw
     for now, right in ((midnight + 59, True), (midnight + 60, False)):
         answer = Venue(names=("ada",)).answer(raw, now)
-        assert isinstance(answer, SealedOrder) == right
+        assert isinstance(answer, ListedOrder) == right
 
 
 def test_a_valid_proof_of_an_order_the_account_cannot_pay_cannot_be_made() -> None:

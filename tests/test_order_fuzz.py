@@ -33,7 +33,8 @@ from darkpool.wallet import Wallet
 from tests.client.plain_venue import URL, PlainVenue, plain_venue
 from tests.venue_support import NOW, RICH, buy, finish, key_of, sell, signers, some_terms
 
-SECONDS = 1.0  # for one refusal; a proof alone takes a twentieth of it
+SECONDS = 1.0  # of this process for one refusal; a proof alone takes a twentieth of it
+WALL_SECONDS = 10.0  # for one by the API, whose workers share the machine with other tests
 BYTES = 32 * MAX_ORDER_BYTES
 SHORT = settings(max_examples=150)
 LONG = settings(max_examples=10_000)
@@ -107,7 +108,7 @@ def same_order(raw: bytes, valid: bytes, *, sign: bool) -> bool:
 
 def refused(raw: bytes, key: PublicKey) -> None:
     """No reader takes it for an order, whatever they are asked in. Only their own errors come out."""
-    started = time.perf_counter()
+    started = time.process_time()
     tracemalloc.start()
     terms = some_terms()
     try:
@@ -123,7 +124,7 @@ def refused(raw: bytes, key: PublicKey) -> None:
         assert tracemalloc.get_traced_memory()[1] < BYTES
     finally:
         tracemalloc.stop()
-    assert time.perf_counter() - started < SECONDS
+    assert time.process_time() - started < SECONDS
 
 
 def _mutated_order(valid: Valid, steps: list[Step], *, sign: bool) -> None:
@@ -194,7 +195,7 @@ class Api:
         assert len(answer.content) < 2_000
         assert self.plain.engine.log.size == size
         assert not self.plain.venue.intake.size
-        assert time.perf_counter() - started < SECONDS
+        assert time.perf_counter() - started < WALL_SECONDS
 
 
 @asynccontextmanager

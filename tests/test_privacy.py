@@ -1,7 +1,8 @@
 """What a round leaves behind: its shape depends on public facts alone, and hidden numbers are nowhere in it.
 
 Everything is recorded from a real run: all frames on the operator's links, all frames among members (MPC
-traffic included), members' logs and journals, the operator process's log, and what the chain holds.
+traffic included), members' logs and databases, the venue's database, the operator process's log, and what the
+chain holds.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ from tests.recording_member import RECORD, frames
 RECORDING = "tests.recording_member"
 # At the end, which link goes first and who waits for the evaluator.
 CHANCE = re.compile(rb"link ended: |Unknown child process")
+# Process numbers have as many digits as they happen to have.
+PROCESS = re.compile(r"(?<= runs as process )\d+")
 
 
 @dataclass(slots=True)
@@ -53,7 +56,7 @@ class Records:
     files: dict[str, bytes] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
     chain: list[bytes] = field(default_factory=list)
-    databases: dict[str, Counter[tuple[int, ...]]] = field(default_factory=dict)
+    databases: dict[str, Counter[tuple[str, *tuple[int, ...]]]] = field(default_factory=dict)
 
     def shape(self) -> dict[str, object]:
         """Types, counts and lengths."""
@@ -66,7 +69,7 @@ class Records:
                 if name.endswith(".log")
             },
             "databases": self.databases,
-            "log": sorted(len(line) for line in self.log),
+            "log": sorted(len(PROCESS.sub("", line)) for line in self.log),
             "chain": [len(item) for item in self.chain],
         }
 
@@ -92,10 +95,7 @@ class _Handler(logging.Handler):
         self._lines = lines
 
     def emit(self, record: logging.LogRecord) -> None:
-        # Process numbers have as many digits as they happen to have.
-        if not record.name.startswith(
-            ("asyncio", "web3", "eth", "hypothesis", "alembic", "darkpool.supervise")
-        ):
+        if not record.name.startswith(("asyncio", "web3", "eth", "hypothesis", "alembic")):
             self._lines.append(self.format(record))
 
 
@@ -133,12 +133,12 @@ def record(dealt: Sequence[Seat], prepared: Plan) -> tuple[RunReport, Records]:
     return report, records
 
 
-def row_lengths(database: Path) -> Counter[tuple[int, ...]]:
-    """The lengths of all values of all rows."""
+def row_lengths(database: Path) -> Counter[tuple[str, *tuple[int, ...]]]:
+    """Table and lengths of all values, of all rows."""
     with closing(sqlite3.connect(database)) as connection:
         tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type='table'")]
         return Counter(
-            tuple(len(v if isinstance(v, bytes) else str(v)) for v in row)
+            (table, *(len(v if isinstance(v, bytes) else str(v)) for v in row))
             for table in tables
             for row in connection.execute(f'SELECT * FROM "{table}"')  # noqa: S608 - our own names
         )
@@ -188,9 +188,26 @@ def test_the_shape_of_records_depends_on_public_facts_alone(dealt: list[Seat]) -
         result = outcome.result
         results.append((result.price, result.volume, sorted(result.nets.values()), outcome.orders))
         shapes.append(records.shape())
+        folders = {Path(name).parent.name for name in records.databases}
+        assert folders == {"", "member-1", "member-2", "member-3"}
+        assert all([records.operator, records.members, records.chain, *records.databases.values()])
     assert results[0] == results[1] == (8, 50, [-50, 50], 6)
     for part in shapes[0]:
         assert shapes[0][part] == shapes[1][part], part
+
+
+def test_a_mutation_whose_lengths_tell_a_hidden_number_is_noticed(
+    dealt: list[Seat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepted = Wallet.accepted
+
+    def leaky(self: Wallet, order: Order, sealed: Draft) -> None:
+        logging.getLogger("darkpool.wallet").debug("accepted %s", "." * order.quantity)
+        accepted(self, order, sealed)
+
+    monkeypatch.setattr(Wallet, "accepted", leaky)
+    one, other = (record(dealt, plan_of(16, [(Tick(8), orders)]))[1].shape() for orders in (ONE, OTHER))
+    assert one["log"] != other["log"]
 
 
 # --- sentinels --------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ from hypothesis import given
 
 from darkpool import auction
 from darkpool.auction import PlainOrder
-from darkpool.book import RoundResult
 from darkpool.errors import PeerFault
+from darkpool.listing import RoundResult
 from darkpool.market import Side
 from darkpool.netting import Totals
 from darkpool.order import Order
@@ -20,7 +20,6 @@ from tests.strategies import RandomBook, books
 from tests.venue_log import Venue
 from tests.venue_support import (
     BASE,
-    NOW,
     QUOTE,
     boxes_for,
     buy,
@@ -131,12 +130,17 @@ def test_nonces_are_never_used_again() -> None:
     assert used == [0, 1, 2]
 
 
-def crossed() -> tuple[Venue, RoundResult, dict[int, bytes], bytes]:
-    """Ada bought 4 of 5 in a round whose book has ended, her wallet not yet told."""
+def crossed(*late: Order) -> tuple[Venue, RoundResult, dict[int, bytes], bytes]:
+    """Ada bought 4 of 5 in a round whose book has ended, her wallet not yet told.
+
+    `late`: orders of hers that came while it was sealed.
+    """
     venue = Venue(names=("ada", "ben"))
     venue.place("ada", buy(3, 5))
     venue.place("ben", sell(0, 4))
     sealed = venue.seal()
+    for order in late:
+        venue.place("ada", order)
     digest, result = sealed.digest(venue.terms.domain), result_of(venue.outcome(sealed))
     venue.book.finish(result)
     return venue, result, boxes_for(venue.wallets["ada"], digest, 4, 0), digest
@@ -189,10 +193,10 @@ def test_boxes_that_do_not_fit_are_refused_and_f_follows_the_public_net(fault: s
 
 
 def test_only_the_orders_in_the_sealed_list_are_consumed() -> None:
-    venue, result, boxes, digest = crossed()
+    venue, result, boxes, digest = crossed(buy(3, 5))
     ada = venue.wallets["ada"]
     venue.open(2)
-    late = venue.place("ada", buy(3, 5))
+    (late,) = venue.book.standing
     (fill,) = ada.cleared(RoundId(1), digest, result, boxes, {Nonce(0)})
     assert fill.filled == 4
     assert [live.nonce for live in ada.live] == [late.nonce]
@@ -225,5 +229,5 @@ def test_a_wallet_knows_nothing_it_was_not_told() -> None:
     ada = venue.wallets["ada"]
     assert (ada.free(BASE), ada.free(QUOTE), ada.live) == (1, 1, ())
     venue.place("ada", Order(Side.BUY, Tick(0), Lots(0)))
-    assert venue.book.seal(NOW) is not None
+    assert venue.seal().orders
     venue.check()

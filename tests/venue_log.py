@@ -12,7 +12,7 @@ from darkpool.admission import Tentative, screened, unproven
 from darkpool.auction import PlainOrder
 from darkpool.book import Book, End, cancel_all_digest, cancel_digest
 from darkpool.certificates import abandon_digest
-from darkpool.chain_events import ChainEvent
+from darkpool.chain_events import ChainEvent, read_events
 from darkpool.draft import Draft, Standing
 from darkpool.effects import Change, Effects
 from darkpool.eip712 import sign_digest
@@ -100,22 +100,30 @@ class Venue:
     def change(self, entry: Message, change: Change) -> Effects:
         effects = change(len(self.entries))
         self.entries.append(entry.encode())
-        for gone in effects.ended:
-            name = self.name_of(gone.order.account)
-            if gone.end is not End.CONSUMED and gone.order.nonce in {
-                o.nonce for o in self.wallets[name].live
-            }:
-                self.wallets[name].released([gone.order.nonce])
-        for wallet in self.wallets.values():
-            for pending in effects.settled:
-                wallet.settled(pending.round)
-            for pending in effects.void:
-                wallet.void(pending.round)
+        self._tell_of_chain(entry)
+        self._tell_of_orders(effects)
         for account in effects.resumed:
             for (owner, token), balance in self.state.ledger.balances.items():
                 if owner == account and token in (BASE, QUOTE):
                     self.wallets[self.name_of(account)].restarted(token, Quanta(balance))
         return effects
+
+    def _tell_of_chain(self, entry: Message) -> None:
+        for event in read_events(entry, len(self.terms.tokens)) if entry.op == "chain" else ():
+            if event.kind == "deposit":
+                token = self.terms.tokens[event.number]
+                self.wallets[self.name_of(event.account)].deposited(token, event.quanta)
+
+    def _tell_of_orders(self, effects: Effects) -> None:
+        for gone in effects.ended:
+            wallet, nonce = self.wallets[self.name_of(gone.order.account)], gone.order.nonce
+            if gone.end is not End.CONSUMED and nonce in {live.nonce for live in wallet.live}:
+                wallet.released([nonce])
+        for wallet in self.wallets.values():
+            for pending in effects.settled:
+                wallet.settled(pending.round)
+            for pending in effects.void:
+                wallet.void(pending.round)
 
     def chain(self, *events: ChainEvent, at: int | None = None) -> Effects:
         """A final block with those events, at `at` by the chain's clock."""

@@ -234,13 +234,14 @@ def check(
 ) -> None:
     """Prove what became of an order: its receipt, its place in the log, the list the members signed."""
     from darkpool.errors import OrderRefused
+    from darkpool.jsonfields import hex_text
 
     with trader(home, venue, passphrase_file, rpc_url=rpc_url, read_only=True) as found:
         family = found.orders().get(order_id)
         if family is None:
             raise OrderRefused(f"order: none of the name {order_id}", "darkpool order status lists them")
         rows = [
-            {"hash": known.own.hash.hex(), "finding": found.check_inclusion(known.own.hash)}
+            {"hash": hex_text(known.own.hash), "finding": found.check_inclusion(known.own.hash)}
             for known in family.members
         ]
     show("Receipts that hold", rows, as_json=as_json, columns=("hash", "finding"))

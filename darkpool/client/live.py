@@ -13,6 +13,7 @@ from darkpool.client.event_stream import Event
 from darkpool.client.trader import RENEW_DELAY, AsyncTrader
 from darkpool.client.views import fill_views, order_view
 from darkpool.errors import DarkpoolError
+from darkpool.jsonfields import hex_text
 
 Told: TypeAlias = tuple[str, dict[str, Any]]
 
@@ -62,7 +63,7 @@ class Live:
         try:
             if event.kind == "order":
                 hashes = {
-                    known.own.hash.hex(): family
+                    hex_text(known.own.hash): family
                     for family in (await self._trader.orders()).values()
                     for known in family.members
                 }
@@ -75,7 +76,7 @@ class Live:
                 return [
                     ("fill", dict(row))
                     for found in await self._trader.fills()
-                    if (found.market.hex(), found.round)
+                    if (hex_text(found.market), found.round)
                     == (event.data.get("market"), event.data.get("round"))
                     for row in fill_views(found, markets[found.market])
                 ]
@@ -89,6 +90,6 @@ def _plain(event: Event, markets: Any) -> dict[str, Any]:  # noqa: ANN401
     """An event's own data, with the market's name for its id."""
     data = {name: value for name, value in event.data.items() if isinstance(value, str | int)}
     for market, info in markets.items():
-        if data.get("market") == market.hex():
+        if data.get("market") == hex_text(market):
             data["market"] = info.name
     return data

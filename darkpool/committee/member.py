@@ -29,7 +29,7 @@ from darkpool.committee.handed import Handed
 from darkpool.committee.rounds import Rounds
 from darkpool.committee.seat import Seat
 from darkpool.committee.transport import Mesh
-from darkpool.effects import Change
+from darkpool.effects import Change, Effects
 from darkpool.errors import ChainError, DarkpoolError, OrderRefused, PeerFault, Unavailable
 from darkpool.listing import ListedOrder
 from darkpool.log import Log, listed
@@ -57,9 +57,15 @@ class Member:
         self.mesh: Final = Mesh(seat.index, seat.committee.members)
         self.mesh.on_mpc = self._mpc
         self.mesh.on_lost = self._lost
-        self.log: Final = Log.open(store, seat.committee.key, signers)
+        replayed: list[bytes] = []
+
+        def watch(_state: object, _sequence: int, _root: bytes, _entry: Message, effects: Effects) -> None:
+            replayed.extend(order.hash for order in effects.accepted)
+
+        self.log: Final = Log.open(store, seat.committee.key, signers, watch)
         self.rounds: Final = Rounds(seat, self.log.state, store, self.mesh)
         self.handed: Final = Handed(seat, self.log.state, store)
+        self.handed.logged(replayed)  # what it may have died before
         self._chain = chain
         self._turn = asyncio.Lock()
         self._generation = 0

@@ -68,15 +68,14 @@ class Stage:
     @asynccontextmanager
     async def desk(self, name: str) -> AsyncIterator[Desk]:
         async with AsyncExitStack() as stack:
-            home = {"transport": None, "url": self.url}
-            trader = await stack.enter_async_context(self.venue.trader(name, **home))
+            trader = await stack.enter_async_context(self.venue.trader(name, url=self.url, transport=None))
             hub = await stack.enter_async_context(Hub(Live(trader, renew=True, delay=(0.0, 0.05))))
             app = create_app(trader, hub, TOKEN)
             told: list[Told] = []
 
             async def listen() -> None:
                 async for one in hub.listen():
-                    told.append(one)
+                    told.append(one)  # noqa: PERF401 - seen as it comes
 
             listening = asyncio.create_task(listen())
             stack.callback(listening.cancel)

@@ -18,10 +18,10 @@ from commitments.order_verify import Claim, verify
 from commitments.paillier import public_key
 from commitments.pedersen import Opening
 from darkpool import eip712
-from darkpool.book import SealedList
 from darkpool.draft import Collateral, Standing, draft, leaf_node, open_note
+from darkpool.listing import ListedOrder, SealedList
 from darkpool.market import Grid, Market, Side
-from darkpool.order import Order, SealedOrder, Terms
+from darkpool.order import Order, SealedOrder, Terms, check_order_signature
 from darkpool.types import Address, Lots, Nonce, PrivateKey, Quanta, RoundId, Tick
 from tests.commitments_equations import challenges
 from tests.commitments_support import FREE, LARGEST, auditor_keys, published_key, sample
@@ -174,8 +174,9 @@ def derived(order: SealedOrder) -> Row:
     """What anybody computes from a signed order, and from a list that holds it twice."""
     root = merkle.root([order.leaf, order.leaf])
     at = DAY * 86_400 + 30
+    listed = ListedOrder.of(order)
     sealed = SealedList(
-        RoundId(7), order.statement.market, Tick(1), at, (order, order), root, order.statement.terms_hash
+        RoundId(7), order.statement.market, Tick(1), at, (listed, listed), root, order.statement.terms_hash
     )
     return {
         "terms_hash": terms().hash.hex(),
@@ -193,7 +194,7 @@ def check_signed(row: Row) -> None:
     """It decodes, its signature and proof hold, hashes and leaf are the same, and the seed opens its note."""
     made, raw = terms(), bytes.fromhex(row["raw"])
     order = SealedOrder.decode(raw, made.key)
-    order.check_signature(made.domain)
+    check_order_signature(made.domain, order.statement, order.hash, order.signature)
     same(row, derived(order))
     _must_hold(row["n"], order.claim)
     leaf = leaf_node(made, order.account, bytes.fromhex(row["seed"]), order.nonce, order.statement.utc_day)

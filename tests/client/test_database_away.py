@@ -1,0 +1,124 @@
+"""The operator's database fails in the middle of a write: what was kept is found, what was not is done again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+import pytest
+
+from darkpool.client.trader import AsyncTrader
+from darkpool.client.venue_api import ORDER_TYPE
+from darkpool.market import RoundState
+from darkpool.store.database import StoreError
+from darkpool.store.log_store import LogStore
+from darkpool.store.venue_store import VenueStore
+from tests.client.conftest import Play
+from tests.client.plain_venue import URL, PlainVenue
+from tests.client.test_trading import buy, sell
+
+
+async def two_traders(v: PlainVenue, ada: AsyncTrader, ben: AsyncTrader) -> None:
+    await v.deposit(ada)
+    await v.deposit(ben)
+    await ada.submit(buy("0.50", "2000.05"))
+
+
+def failing_once(monkeypatch: pytest.MonkeyPatch, method: str, *, after: bool) -> list[str]:
+    """The store's method fails at its next call, before or after it did its work; says which calls failed."""
+    owner = LogStore if method == "append" else VenueStore
+    real, failed = getattr(owner, method), list[str]()
+
+    def once(*arguments: Any) -> object:  # noqa: ANN401  # whatever it takes
+        if failed:
+            return real(*arguments)
+        failed.append(method)
+        if after:
+            real(*arguments)
+        raise StoreError("database: it went")
+
+    monkeypatch.setattr(owner, method, once)
+    return failed
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("method", ["append", "project"])
+def test_an_order_whose_write_is_in_doubt_is_logged_once(
+    play: Play, monkeypatch: pytest.MonkeyPatch, method: str, after: bool
+) -> None:
+    async def scenario(v: PlainVenue) -> None:
+        async with v.trader("ada") as ada, v.trader("ben") as ben:
+            await two_traders(v, ada, ben)
+            size = v.engine.log.size
+            failed = failing_once(monkeypatch, method, after=after)
+            placed = await ben.submit(sell("0.30"))  # asks again if it is told to
+            assert failed
+            assert v.engine.log.size == size + 1 == await v.venue.read(LogStore.size)
+            assert (placed.receipt.sequence, placed.receipt.root) == (size, v.engine.log.root)
+            await v.venue.catch_up()
+            kept = await v.venue.read(lambda store: store.receipt(placed.hash))
+            assert kept is not None
+            assert await ben.receipt(placed.hash) == placed.receipt
+            await v.close_round()
+            assert len(await ben.fills()) == 1
+
+    play(scenario)
+
+
+def test_an_order_the_read_model_lacks_is_not_taken_for_another(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(v: PlainVenue) -> None:
+        async with v.trader("ada") as ada, v.trader("ben") as ben:
+            await two_traders(v, ada, ben)
+
+            def away(*_: object) -> Sequence[object]:
+                raise StoreError("database: it went")
+
+            with monkeypatch.context() as gone:
+                gone.setattr(VenueStore, "project", away)
+                placed = await ben.submit(sell("0.30"))
+                assert v.venue.status().database
+                raw = v.engine.log.store.entry(placed.receipt.sequence)
+                raw = next(r for r in [raw[i:] for i in range(200)] if r.startswith(b"\0\1\0\0\0\0"))
+                async with httpx.AsyncClient(base_url=URL, transport=v.transport) as client:
+                    headers = {"Content-Type": ORDER_TYPE}
+                    answer = await client.post("/v1/orders", content=raw, headers=headers)
+                    assert (answer.status_code, answer.json()["type"]) == (
+                        503,
+                        "urn:darkpool:problem:database-away",
+                    )
+            async with httpx.AsyncClient(base_url=URL, transport=v.transport) as client:
+                answer = await client.post("/v1/orders", content=raw, headers=headers)
+                assert answer.status_code == 201
+                assert answer.json() == placed.receipt.as_json()
+            assert not v.venue.status().database
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("method", ["round", "order", "settlement", "round_fills"])
+def test_rows_that_could_not_be_made_are_made_again_from_the_log(
+    play: Play, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    async def scenario(v: PlainVenue) -> None:
+        async with v.trader("ada") as ada, v.trader("ben") as ben:
+            await two_traders(v, ada, ben)
+            await ben.submit(sell("0.30"))
+            failed = failing_once(monkeypatch, method, after=False)
+            await v.close_round()
+            await v.venue.catch_up()
+            assert failed
+            assert not v.venue.status().database
+            market, number = (
+                v.view.terms.market.id,
+                v.engine.state.books[v.view.terms.market.id].current_round.id,
+            )
+            row = await v.venue.read(lambda store: store.round(market, number))
+            assert row is not None
+            assert row.state is RoundState.SETTLED
+            assert [f.state for f in await ada.fills()] == [f.state for f in await ben.fills()] == ["settled"]
+            assert await v.venue.read(VenueStore.projected) == v.engine.log.size
+
+    play(scenario)
