@@ -31,7 +31,6 @@ from darkpool.market import Round
 from darkpool.message import Message, terms_message
 from darkpool.order import Terms
 from darkpool.store.database import StoreError
-from darkpool.tasks import fatal
 from darkpool.types import PrivateKey, Signature, Tick
 
 T = TypeVar("T")
@@ -60,7 +59,10 @@ class Committed:
 
 
 Project = Callable[[Sequence[Committed]], bool]
-"""Takes committed entries into the read model, in the database's thread; whether it has them all by now."""
+"""Takes committed entries into the read model, in the database's thread; whether it has them all by now.
+
+It raises nothing: what it could not write it makes again from the log.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,14 +163,7 @@ class Engine:
     async def _tell(self, done: Sequence[Committed]) -> None:
         """The members and the read model of entries that are in the log."""
         self.committee.extended(self.log.size)
-        try:
-            written = await self._threads.store(self._project, done)
-        except StoreError as error:
-            # They are in the log and acknowledged; a restart folds it again and makes the rows.
-            self.halt("the read model missed entries: start the venue again")
-            fatal("the read model missed entries", error)
-            return
-        if written:
+        if await self._threads.store(self._project, done):
             try:
                 await self._threads.store(self.log.checkpoint)
             except StoreError as error:

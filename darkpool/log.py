@@ -10,7 +10,7 @@ from commitments.merkle import Frontier, leaf_hash
 from commitments.paillier import PublicKey
 from darkpool import snapshot
 from darkpool.effects import Change, Effects
-from darkpool.errors import ConfigError
+from darkpool.errors import ConfigError, OrderRefused
 from darkpool.listing import ListedOrder
 from darkpool.message import Message
 from darkpool.netting import Signers
@@ -57,7 +57,7 @@ class Log:
             else:
                 log = cls(store, *snapshot.decode(found[1], key, signers, order_at))
             log._replay(watch)
-        except (CommitmentsError, KeyError, IndexError, TypeError, ValueError) as error:
+        except (CommitmentsError, OrderRefused, KeyError, IndexError, TypeError, ValueError) as error:
             raise ConfigError(f"log: the database does not hold one ({type(error).__name__})") from error
         return log
 

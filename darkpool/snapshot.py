@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from operator import index
 from typing import Any, Final
 
 from commitments.errors import DecodeError
@@ -24,7 +25,7 @@ from darkpool.message import Message, read_terms, terms_message
 from darkpool.netting import Signers
 from darkpool.settlement import Delta, NullifierRow, Settlement
 from darkpool.state import VenueState
-from darkpool.types import Address, Quanta, RoundId, Signature, Tick, TokenIndex
+from darkpool.types import ADDRESS_BYTES, Address, Quanta, RoundId, Signature, Tick, TokenIndex
 
 _VERSION: Final = 1
 
@@ -132,9 +133,9 @@ def read_pending(message: Message) -> Pending:
     """Raises DecodeError or SettlementRefused."""
     rows = {name: message.fields.get(name) for name in ("deltas", "nullifiers", "movements")}
     try:
-        deltas = [(int(t), _address(a), int(q)) for t, a, q in _rows(rows["deltas"])]
+        deltas = [(index(t), _address(a), index(q)) for t, a, q in _rows(rows["deltas"])]
         nullifiers = [(_address(a), int(w, 16), int(m, 16)) for a, w, m in _rows(rows["nullifiers"])]
-        movements = [(_address(a), _address(t), int(q)) for a, t, q in _rows(rows["movements"])]
+        movements = [(_address(a), _address(t), index(q)) for a, t, q in _rows(rows["movements"])]
     except (TypeError, ValueError):
         raise DecodeError("settlement", "a row is malformed") from None
     settlement = Settlement(
@@ -163,4 +164,7 @@ def _rows(value: object) -> list[Any]:
 
 
 def _address(text: str) -> Address:
-    return Address(bytes.fromhex(text))
+    address = bytes.fromhex(text)
+    if len(address) != ADDRESS_BYTES:
+        raise ValueError
+    return Address(address)

@@ -16,6 +16,7 @@ from commitments.errors import ParameterError, VerificationError
 from commitments.merkle import (
     EMPTY_ROOT,
     MAX_SIZE,
+    Frontier,
     Path,
     Tree,
     leaf_hash,
@@ -249,3 +250,36 @@ def test_a_tree_proves_only_what_it_has() -> None:
 def flip_one(data: st.DataObject, path: Path) -> Path:
     at = data.draw(st.integers(0, len(path) - 1))
     return (*path[:at], flip(data, path[at]), *path[at + 1 :])
+
+
+# --- without a tree in memory -----------------------------------------------------------------------
+
+
+@given(st.lists(st.binary(max_size=8), max_size=70))
+def test_a_frontier_has_the_roots_of_the_tree_and_as_many_nodes_as_bits(entries: list[bytes]) -> None:
+    frontier, tree = Frontier(), Tree()
+    assert frontier.root() == EMPTY_ROOT
+    for entry in entries:
+        frontier.append(leaf_hash(entry))
+        tree.append(entry)
+        assert frontier.root() == tree.root()
+        assert len(frontier.nodes) == frontier.size.bit_count() == tree.size.bit_count()
+
+
+@given(st.lists(st.binary(max_size=8), max_size=40), st.data())
+def test_a_frontier_goes_on_from_what_was_kept_of_it(entries: list[bytes], data: st.DataObject) -> None:
+    cut = data.draw(st.integers(0, len(entries)))
+    first = Frontier()
+    for entry in entries[:cut]:
+        first.append(leaf_hash(entry))
+    again, kept = Frontier(first.size, first.nodes), list(first.nodes)
+    for entry in entries[cut:]:
+        again.append(leaf_hash(entry))
+    assert again.root() == root(entries)
+    assert first.nodes == kept  # the copy is its own
+
+
+@pytest.mark.parametrize("size, nodes", [(0, 1), (1, 0), (2, 2), (3, 1), (4, 3), (7, 2)])
+def test_nodes_that_make_no_tree_are_no_frontier(size: int, nodes: int) -> None:
+    with pytest.raises(ParameterError, match=f"{nodes} subtrees do not make a tree of {size} leaves"):
+        Frontier(size, [bytes(32)] * nodes)

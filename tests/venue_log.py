@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
+
+from commitments.errors import DecodeError
 from darkpool import auction
 from darkpool.account import FreeCollateral
 from darkpool.admission import Tentative, screened, unproven
@@ -16,14 +19,14 @@ from darkpool.chain_events import ChainEvent, read_events
 from darkpool.draft import Draft, Standing
 from darkpool.effects import Change, Effects
 from darkpool.eip712 import sign_digest
-from darkpool.errors import OrderRefused
+from darkpool.errors import ConfigError, OrderRefused
 from darkpool.listing import ListedOrder, RoundResult, SealedList
 from darkpool.log import listed
 from darkpool.message import Message, terms_message
 from darkpool.order import Order, SealedOrder, Terms, TimeInForce
 from darkpool.results import result_fields
 from darkpool.state import VenueState
-from darkpool.types import Address, Nonce, Quanta
+from darkpool.types import Address, Lots, Nonce, Quanta, Tick
 from darkpool.wallet import Fill, Wallet
 from tests.venue_support import (
     BASE,
@@ -32,9 +35,11 @@ from tests.venue_support import (
     QUOTE,
     RICH,
     boxes_for,
+    buy,
     finish,
     key_of,
     result_of,
+    sell,
     signatures_of,
     signers,
     some_terms,
@@ -341,5 +346,50 @@ def portrait(state: VenueState) -> dict[str, object]:
         "burnt": ledger.burnt,
         "halted": ledger.halted,
         "pending": state.pending,
-        "books": {m: (b.terms, b.round, b.sealed, b.standing, b._open) for m, b in state.books.items()},
+        "books": {
+            m: (b.terms, b.terms_at, b.round, b.sealed, b.standing, b._open, b._nonces)
+            for m, b in state.books.items()
+        },
     }
+
+
+def refused(venue: Venue, call: Callable[[], object]) -> str:
+    """The refusal's message; the state is as it was."""
+    before, size = portrait(venue.state), len(venue.entries)
+    with pytest.raises((OrderRefused, DecodeError, ConfigError)) as caught:
+        call()
+    assert portrait(venue.state) == before
+    assert len(venue.entries) == size
+    return str(caught.value)
+
+
+def open_market(venue: Venue, number: int = 0x55) -> Terms:
+    """Another market of the same vault, with round 1 open."""
+    terms = replace(venue.terms, market=replace(venue.terms.market, id=bytes([number]) * 32))
+    venue.append("market", terms_message(terms, venue.now).fields)
+    fields = {"market": terms.market.id.hex(), "round": 1, "reference": 2, "source": "given"}
+    venue.append("open", fields)
+    return terms
+
+
+def crossed(venue: Venue) -> None:
+    """A round of ada and ben that crosses, and its end; the next one is open."""
+    venue.place("ada", buy(3, 1))
+    venue.place("ben", sell(0, 1))
+    venue.finish(venue.seal())
+    venue.open(venue.book.current_round.id + 1)
+
+
+def crossing() -> Venue:
+    """A sealed round of ada and ben that crosses."""
+    venue = Venue(names=("ada", "ben"))
+    venue.place("ada", buy(3, 1))
+    venue.place("ben", sell(0, 1))
+    venue.seal()
+    return venue
+
+
+def crossing_result(venue: Venue) -> RoundResult:
+    """What that round comes to."""
+    nets = {venue.wallets["ada"].address: 1, venue.wallets["ben"].address: -1}
+    return RoundResult(True, Tick(2), Lots(1), dict(sorted(nets.items())))

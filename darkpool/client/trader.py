@@ -215,8 +215,11 @@ class AsyncTrader(_Shell):
             prover.close()
 
     async def _run(self, steps: Steps[T]) -> T:
-        async with self._turn:  # one thing at a time: each signs, and what it predicts is of the one before
-            return await self._shell.run(steps)
+        try:
+            async with self._turn:  # one thing at a time: what each predicts is of the one before
+                return await self._shell.run(steps)
+        finally:
+            steps.close()  # if it was cancelled before it began
 
     async def submit(self, wanted: Wanted) -> Placed:
         """Place one order."""

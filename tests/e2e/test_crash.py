@@ -113,6 +113,7 @@ async def _under_load(
     return folded, unanswered
 
 
+@pytest.mark.slow  # while other things run beside it, its minute is not enough
 def test_a_venue_survives_the_death_of_its_processes(tmp_path: Path, rng: random.Random) -> None:
     anvil_path()
     with Service(tmp_path / "venue") as service:

@@ -1,0 +1,157 @@
+"""A restart from a snapshot is as good as one from the whole log, wherever it was taken."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+
+from commitments.errors import CommitmentsError, DecodeError
+from commitments.merkle import Frontier, leaf_hash
+from darkpool import snapshot
+from darkpool.errors import ConfigError, DarkpoolError
+from darkpool.log import listed
+from darkpool.message import Message
+from darkpool.state import VenueState
+from tests.venue_log import Venue, crossed, portrait
+from tests.venue_scenario import Scenario
+from tests.venue_support import seats, signers
+
+KEY = seats()[0].committee.key
+
+
+@cache
+def scenario(seed: int, steps: int = 90) -> Venue:
+    return Scenario(seed, steps).venue
+
+
+def order_in(entries: list[bytes]) -> Callable[[int], bytes]:
+    return lambda sequence: Message.decode(entries[sequence]).blobs[0]
+
+
+def restored(venue: Venue, data: bytes) -> tuple[VenueState, Frontier]:
+    return snapshot.decode(data, KEY, signers(), order_in(venue.entries))
+
+
+def fold(state: VenueState, frontier: Frontier, entries: list[bytes]) -> None:
+    for data in entries:
+        entry = Message.decode(data)
+        state.checked(entry, listed(entry, KEY))(frontier.size)
+        frontier.append(leaf_hash(data))
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_snapshot_holds_all_of_the_state_at_every_cut_of_a_log(seed: int) -> None:
+    venue = scenario(seed)
+    state, frontier = VenueState(KEY, signers()), Frontier()
+    taken = 0
+    for data in venue.entries:
+        fold(state, frontier, [data])
+        if state.sealed is not None:
+            with pytest.raises(ConfigError, match="a round is sealed"):
+                snapshot.encode(state, frontier)
+            continue
+        taken += 1
+        written = snapshot.encode(state, frontier)
+        again, tree = restored(venue, written)
+        assert portrait(again) == portrait(state)
+        assert (again.epoch, tree.size, tree.root()) == (state.epoch, frontier.size, frontier.root())
+        assert snapshot.encode(again, tree) == written
+    assert portrait(state) == portrait(venue.state)
+    assert taken > 20
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_snapshot_and_the_rest_of_the_log_come_to_the_same(seed: int) -> None:
+    venue = scenario(seed)
+    state, frontier = VenueState(KEY, signers()), Frontier()
+    for place, data in enumerate(venue.entries):
+        fold(state, frontier, [data])
+        if state.sealed is None and place % 17 == seed:
+            again, tree = restored(venue, snapshot.encode(state, frontier))
+            fold(again, tree, venue.entries[tree.size :])
+            assert portrait(again) == portrait(venue.state)
+    assert frontier.size == len(venue.entries)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10, 20))
+def test_long_logs_at_every_cut(seed: int) -> None:
+    venue = scenario(seed, 250)
+    state, frontier = VenueState(KEY, signers()), Frontier()
+    for data in venue.entries:
+        fold(state, frontier, [data])
+        if state.sealed is None:
+            state, frontier = restored(venue, snapshot.encode(state, frontier))
+    assert portrait(state) == portrait(venue.state)
+
+
+# --- what is none -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", [b"", b"null", b"[]", b"{}", b'{"version":2}', b'{"version":1', b"\xff"])
+def test_what_is_no_snapshot_is_refused(data: bytes) -> None:
+    with pytest.raises(DecodeError, match="snapshot"):
+        snapshot.decode(data, KEY, signers(), order_in([]))
+
+
+def test_a_snapshot_without_one_of_its_parts_is_refused() -> None:
+    venue, frontier = scenario(1), Frontier()
+    state = VenueState(KEY, signers())
+    fold(state, frontier, venue.entries[:10])
+    document = json.loads(snapshot.encode(state, frontier))
+    for name in document.keys() - {"version"}:
+        for broken in ({k: v for k, v in document.items() if k != name}, {**document, name: None}):
+            if name in {"time", "block", "chain_time", "settled_id", "epoch"} and name in broken:
+                continue  # numbers of our own database are taken as they are
+            with pytest.raises((CommitmentsError, KeyError, TypeError, AttributeError, ValueError)):
+                restored(venue, json.dumps(broken).encode())
+
+
+# --- pending settlements ----------------------------------------------------------------------------
+
+
+def pending() -> Message:
+    venue = Venue(names=("ada", "ben"))
+    crossed(venue)
+    return snapshot.pending_message(venue.state.pending[0])
+
+
+def test_a_pending_settlement_survives_its_bytes() -> None:
+    venue = Venue(names=("ada", "ben"))
+    crossed(venue)
+    (one,) = venue.state.pending
+    message = Message.decode(snapshot.pending_message(one).encode())
+    assert snapshot.read_pending(message) == one
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({name: None} for name in sorted(pending().fields)),
+        {"id": 0},
+        {"epoch": 0},
+        {"root": "00" * 31},
+        {"deltas": [[1, "aa" * 20]]},
+        {"deltas": [[1, "aa" * 19, 1], [1, "bb" * 20, -1]]},
+        {"deltas": [[1, "aa" * 20, 1.5], [1, "bb" * 20, -1.5]]},
+        {"deltas": [["1", "aa" * 20, 1], ["1", "bb" * 20, -1]]},
+        {"deltas": [[1, "aa" * 20, 1]]},
+        {"deltas": [[9, "aa" * 20, 1], [9, "bb" * 20, -1]]},
+        {"nullifiers": [["aa" * 20, 0, 1]]},
+        {"nullifiers": [["aa" * 20, "zz", "1"]]},
+        {"nullifiers": [["aa" * 20, "0", "0"]]},
+        {"movements": [["aa" * 20, "bb" * 19, 1]]},
+        {"movements": [5]},
+        {"round": 0},
+        {"market": "00" * 31},
+    ],
+)
+def test_a_malformed_pending_settlement_is_refused(change: dict[str, Any]) -> None:
+    message = pending()
+    with pytest.raises((DecodeError, DarkpoolError)):
+        snapshot.read_pending(replace(message, fields={**message.fields, **change}))
