@@ -15,6 +15,7 @@ from darkpool.client.own_order import OwnOrder, open_order
 from darkpool.client.round_fills import OrderFill, RoundFills, own_hashes, round_fills
 from darkpool.client.steps import Sleep
 from darkpool.client.trader_home import TraderHome
+from darkpool.client.venue_api import VenueRefused
 from darkpool.errors import PeerFault
 from darkpool.keystore import Keystore
 from darkpool.market import RoundState
@@ -85,7 +86,14 @@ class History:
         return own
 
     async def _fetched(self, record: OrderRecord) -> bytes:
-        evidence = await self._connection.api.evidence(record.hash)
+        try:
+            evidence = await self._connection.api.evidence(record.hash)
+        except VenueRefused as refusal:
+            if refusal.code != "order-unknown":
+                raise
+            raise PeerFault(
+                f"it lists order {record.hash.hex()}, and does not know it", peer="venue"
+            ) from None
         try:
             raw = Message.decode(evidence.entry).blobs[0]
         except (CommitmentsError, IndexError):
