@@ -57,8 +57,11 @@ class Rounds:
 
     async def sign(self, request: Message) -> Message:
         """Its signature of the sealed list, if the sealing time is true. Repeated, the same."""
-        book, sealed, digest = self._sealed(request)
+        _, sealed, digest = self._sealed(request)
         attempt = self._store.attempt(digest)
+        if attempt is not None and attempt.state is AttemptState.ABANDONED:
+            raise OrderRefused(f"round {sealed.round}: this member has abandoned it")
+        signature = eip712.sign_digest(digest, self._seat.signing_key)
         if attempt is None:
             late = int(time.time()) - sealed.sealed_at
             if abs(late) > SEAL_SLACK_SECONDS:
@@ -66,7 +69,6 @@ class Rounds:
                     f"time: sealed {late} s ago, more than {SEAL_SLACK_SECONDS} s by this member's clock",
                     "synchronise the clocks",
                 )
-            signature = eip712.sign_digest(digest, self._seat.signing_key)
             attempt = AttemptRow(
                 digest, sealed.market, sealed.round, AttemptState.SEALED, sealed.root, signature=signature
             )
@@ -74,8 +76,7 @@ class Rounds:
             log.info(
                 "sealed round %d: %d orders, root %s", sealed.round, len(sealed.orders), sealed.root.hex()
             )
-        del book
-        return Message("signed", {"root": sealed.root.hex()}, [attempt.signature or b""])
+        return Message("signed", {"root": sealed.root.hex()}, [signature])
 
     async def clear(self, request: Message) -> Message:
         """Clear the list with the peers, once; reply as `outcome`."""
