@@ -9,6 +9,7 @@ with Trader.open("http://127.0.0.1:8480", home, keystore) as trader:
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -41,6 +42,8 @@ RENEW_DELAY: Final = (1.0, 10.0)
 """Seconds between which a remainder waits: long enough that nobody can tell it from a new order."""
 
 _RECONNECT: Final = 2.0
+
+log = logging.getLogger("darkpool.client")
 
 
 class _Shell:
@@ -249,7 +252,8 @@ class AsyncTrader(_Shell):
             await asyncio.sleep(delay[0] + (delay[1] - delay[0]) * secrets.randbelow(1 << 16) / (1 << 16))
             try:
                 placed = await self._run(self._trading.renew(root))
-            except OrderRefused:
+            except OrderRefused as refused:
+                log.warning("order %d is not renewed: %s", root, refused.code)
                 continue
             if placed is not None:
                 done.append(placed)

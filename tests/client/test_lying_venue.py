@@ -110,7 +110,7 @@ def without_my_leaf(body: Json) -> Json:
 def of_more(settlement: Json) -> Json:
     """The signatures stay, of what was signed."""
     signed = Message.decode(bytes.fromhex(settlement["payload"][2:]))
-    other = Message(signed.op, {**signed.fields, "id": 9}, signed.blobs)
+    other = Message(signed.op, {**signed.fields, "id": signed.integer("id") + 1}, signed.blobs)
     return {**settlement, "payload": "0x" + other.encode().hex()}
 
 

@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 
 import httpx
 import pytest
-import uvicorn
 from starlette.types import ASGIApp
 
 from api.app import create_app as venue_app
@@ -19,23 +18,9 @@ from darkpool.client.trader import AsyncTrader
 from darkpool.gateway.app import create_app
 from darkpool.gateway.hub import Hub
 from tests.client.plain_venue import PlainVenue, plain_venue
+from tests.client.serving import served
 
 TOKEN = "a" * 64
-
-
-@asynccontextmanager
-async def served(app: ASGIApp) -> AsyncIterator[str]:
-    """Its URL, while uvicorn serves it."""
-    config = uvicorn.Config(app, port=0, log_level="critical", lifespan="off", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    running = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110 - uvicorn tells nobody
-        await asyncio.sleep(0.01)
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await running
 
 
 @dataclass

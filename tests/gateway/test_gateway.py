@@ -13,7 +13,8 @@ import pytest
 from darkpool.errors import ConfigError
 from darkpool.gateway.guard import MAX_BODY, token_of
 from darkpool.gateway.serve import listening
-from tests.gateway.conftest import TOKEN, Desk, Play, Stage, served
+from tests.client.serving import served
+from tests.gateway.conftest import TOKEN, Desk, Play, Stage
 
 BUY = {"side": "buy", "quantity": "1", "price": "2000.00"}
 SELL = {"side": "sell", "quantity": "0.4"}
