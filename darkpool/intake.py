@@ -1,7 +1,8 @@
 """Orders on their way in: proofs verified in worker processes, in batches, then written in arrival order.
 
-An order waits at most `batch_ms` for others to join it. While one batch is verified the next forms; they are
-written in the order they were formed, so arrival order is kept.
+An order waits `batch_ms` for others to join it and, while all workers are at work, until one is free: the
+more orders come, the larger the batches, and the less each costs. Batches are written in the order they were
+formed, so arrival order is kept.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Intake:
         self._batches: asyncio.Queue[tuple[list[_Waiting], asyncio.Future[dict[int, OrderRefused]]]] = (
             asyncio.Queue(self._workers)
         )
+        self._free = asyncio.Semaphore(self._workers)
         self._inside: dict[bytes, _Waiting] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._pool = self._new_pool()
@@ -104,7 +106,7 @@ class Intake:
     # --- batches ------------------------------------------------------------------------------------
 
     async def _form(self) -> None:
-        """Batches as they form, each handed to the workers at once."""
+        """Batches as they form, each for a worker that is free."""
         loop = asyncio.get_running_loop()
         while True:
             batch = [await self._queue.get()]
@@ -115,21 +117,27 @@ class Intake:
                         batch.append(await self._queue.get())
                         continue
                 break
+            await self._free.acquire()
+            while len(batch) < self._settings.max_batch and not self._queue.empty():
+                batch.append(self._queue.get_nowait())
             verdict = asyncio.ensure_future(self._verified([w.draft.blobs[0] for w in batch]))
             await self._batches.put((batch, verdict))
 
     async def _verified(self, raws: Sequence[bytes]) -> dict[int, OrderRefused]:
         """Refusals by position. A worker that dies is replaced, and the batch tried once more."""
         loop = asyncio.get_running_loop()
-        for _ in range(2):
-            pool = self._pool
-            try:
-                return await loop.run_in_executor(pool, _refused, list(raws))
-            except BrokenProcessPool:
-                log.warning("a verifying process died; starting others")
-                if self._pool is pool:
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    self._pool = self._new_pool()
+        try:
+            for _ in range(2):
+                pool = self._pool
+                try:
+                    return await loop.run_in_executor(pool, _refused, list(raws))
+                except BrokenProcessPool:
+                    log.warning("a verifying process died; starting others")
+                    if self._pool is pool:
+                        pool.shutdown(wait=False, cancel_futures=True)
+                        self._pool = self._new_pool()
+        finally:
+            self._free.release()
         raise Unavailable("admission: the verifying processes died twice", "venue")
 
     async def _write(self) -> None:

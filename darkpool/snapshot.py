@@ -86,9 +86,8 @@ def decode(
     state.pending = [read_pending(Message.decode(bytes.fromhex(p))) for p in document["pending"]]
     ledger = state.ledger
     for a, t, current, version, since in document["free"]:
-        free = FreeCollateral(
-            Point.decode(bytes.fromhex(current), "free"), version, [bytes.fromhex(p) for p in since]
-        )
+        point = Point.decode(bytes.fromhex(current), "free", identity_allowed=True)  # all was withdrawn
+        free = FreeCollateral(point, version, [bytes.fromhex(p) for p in since])
         ledger.free[_address(a), _address(t)] = free
     ledger.balances = {(_address(a), _address(t)): amount for a, t, amount in document["balances"]}
     for a, word, mask in document["burnt"]:

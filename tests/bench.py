@@ -38,6 +38,7 @@ from darkpool.plan import Options
 from darkpool.run import MEMBERS, THRESHOLD, Run, RunReport
 from darkpool.types import Address, Lots, PrivateKey, Quanta, RoundId, Tick
 from darkpool.wallet import Wallet
+from tests.bench_service import service
 from tests.encrypted import plan_of
 from tests.figures import Figure, figures_table, machine
 
@@ -188,7 +189,7 @@ def main() -> None:
     sys.stderr.write("key ceremony at 3072 bits …\n")
     seats = ceremony(PRODUCTION, MEMBERS, THRESHOLD)
     figures = [Figure("key ceremony, two processes, once", time.perf_counter() - started, "s")]
-    for measure in (orders, openings, a_round):
+    for measure in (orders, openings, a_round, service):
         sys.stderr.write(f"{measure.__name__} …\n")
         figures += measure(seats)
     if arguments.json:

@@ -169,6 +169,9 @@ def _process(bench: Bench, name: str, *argv: str, **environment: str) -> Iterato
         )
     try:
         yield process.pid
+    except RuntimeError:
+        sys.stderr.write((bench.folder / f"{name}.log").read_text()[-2_000:])
+        raise
     finally:
         process.communicate()  # its standard input ends, and so does it
 
@@ -176,7 +179,7 @@ def _process(bench: Bench, name: str, *argv: str, **environment: str) -> Iterato
 @contextmanager
 def serving(bench: Bench, url: str) -> Iterator[int]:
     """The venue's process over that database, with the deposits taken in; its id."""
-    argv = ("api.serve", str(bench.folder), str(bench.sockets), bench.rpc_url)
+    argv = ("api.serve", str(bench.folder), str(bench.sockets))
     with _process(bench, "venue", *argv, DARKPOOL_DATABASE__URL=url) as pid:
         _until(lambda: _entries(bench) >= _FIRST_ENTRIES)
         yield pid

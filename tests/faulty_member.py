@@ -40,6 +40,12 @@ def _due(fault: str, step: str = "") -> bool:
     return now == fault and step.startswith(due)
 
 
+def _die() -> None:
+    """Once: whoever is started again is honest."""
+    set_fault(Path(os.environ[FAULT]))
+    os._exit(9)
+
+
 # --- in a clearing ----------------------------------------------------------------------------------
 
 
@@ -66,7 +72,7 @@ def wrong_mask() -> None:
 
 
 def steps() -> None:
-    """In one step its message to every peer is wrong in a bit or cut, or it says nothing more, or dies."""
+    """In one step its message to every peer is wrong in a bit or cut; or it is silent, or dies around it."""
     honest = Session.exchange
 
     async def wrong(self: Session, step: str, out: Mapping[int, bytes]) -> dict[int, bytes]:
@@ -77,8 +83,11 @@ def steps() -> None:
         while _due("silent", step):  # noqa: ASYNC110 - the file says when it ends
             await asyncio.sleep(0.1)
         if _due("dead", step):
-            os._exit(9)
-        return await honest(self, step, out)
+            _die()
+        received = await honest(self, step, out)
+        if _due("dead_after", step):
+            _die()
+        return received
 
     Session.exchange = wrong  # type: ignore[method-assign]
 
@@ -110,11 +119,15 @@ LIES: Mapping[str, tuple[frozenset[str], Lie]] = {
 
 
 def replies() -> None:
-    """A reply that is not the one it would give."""
+    """A reply that is not the one it would give, or none because it died."""
     honest = Member.handle
 
     async def wrong(self: Member, request: Message) -> Message:
+        if _due("dies_before", request.op):
+            _die()
         reply = await honest(self, request)
+        if _due("dies_after", request.op):  # what it did is durable, and nobody heard of it
+            _die()
         for fault, (ops, lie) in LIES.items():
             if _due(fault) and request.op in ops and reply.op != "refused":
                 return lie(self, reply)

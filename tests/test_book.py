@@ -376,23 +376,6 @@ def test_accounts_of_a_book_are_bounded_by_what_one_settlement_holds(monkeypatch
     assert not isinstance(again, OrderRefused)
 
 
-def test_an_order_admitted_while_a_round_is_sealed_waits_for_the_next() -> None:
-    venue = Venue(names=("ada", "ben"))
-    venue.place("ada", buy(3, 1))
-    venue.place("ben", sell(0, 1))
-    sealed = venue.seal()
-    late = venue.place("ada", buy(3, 2))
-    assert late not in sealed.orders
-    venue.check()
-    result, fills = venue.finish(sealed)
-    assert result.crossed
-    assert [len(f) for f in fills.values()] == [1, 1]
-    assert venue.book.standing == (late,)
-    venue.check()
-    venue.settled()
-    venue.check()
-
-
 @pytest.mark.parametrize("ended", [False, True])
 def test_an_order_for_one_round_is_not_taken_once_that_round_is_sealed(ended: bool) -> None:
     venue = Venue(names=("ada", "ben"))

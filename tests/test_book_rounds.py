@@ -159,6 +159,23 @@ def test_an_abort_releases_every_sealed_order_and_keeps_the_later_ones() -> None
     assert venue.seal().orders == (late,)
 
 
+def test_an_order_admitted_while_a_round_is_sealed_waits_for_the_next() -> None:
+    venue = Venue(names=("ada", "ben"))
+    venue.place("ada", buy(3, 1))
+    venue.place("ben", sell(0, 1))
+    sealed = venue.seal()
+    late = venue.place("ada", buy(3, 2))
+    assert late not in sealed.orders
+    venue.check()
+    result, fills = venue.finish(sealed)
+    assert result.crossed
+    assert [len(f) for f in fills.values()] == [1, 1]
+    assert venue.book.standing == (late,)
+    venue.check()
+    venue.settled()
+    venue.check()
+
+
 def test_several_rounds_may_be_unsettled_at_once() -> None:
     venue = Venue(names=("ada", "ben"))
     for number in (1, 2):

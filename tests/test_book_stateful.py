@@ -8,6 +8,7 @@ order; both tokens are conserved. Clearing is in the clear (`darkpool.auction`);
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -68,12 +69,7 @@ class BookMachine(RuleBasedStateMachine):
     def put(self, name: str, token: Address, amount: Quanta) -> None:
         self.chain[name, token] += amount
         self.supply[token] += amount
-        wallet = self.venue.wallets[name]
-        before = wallet.free(token)
-        effects = self.venue.chain(self.venue.deposit_of(name, token, amount))
-        if wallet.free(token) == before:  # a venue that leaves telling its traders of deposits to us
-            wallet.deposited(token, amount)
-        self.after(effects)
+        self.after(self.venue.chain(self.venue.deposit_of(name, token, amount)))
 
     @initialize()
     def endow(self) -> None:
@@ -142,15 +138,8 @@ class BookMachine(RuleBasedStateMachine):
             base_version=base.version,
             quote_version=quote.version,
         )
-        witness = type(draft.witness)(
-            draft.witness.slot,
-            0,
-            base.opening,
-            quote.opening,
-            draft.witness.blindings,
-            draft.witness.randomness,
-        )
-        old = type(old)(old.statement, witness, old.note)
+        witness = replace(draft.witness, quantity=0, base=base.opening, quote=quote.opening)
+        old = replace(old, witness=witness)
         answer = self.venue.answer(sealed_by(old, self.venue.terms, key_of(name)).raw)
         assert isinstance(answer, OrderRefused)
         assert answer.message.startswith("account" if name in self.halted else "collateral")
@@ -287,11 +276,9 @@ class BookMachine(RuleBasedStateMachine):
         """From a snapshot, with which everything goes on."""
         venue, terms = self.venue, self.venue.terms
         data = snapshot.encode(venue.state, Frontier())
-
-        def order_at(sequence: int) -> bytes:
-            return Message.decode(venue.entries[sequence]).blobs[0]
-
-        state, tree = snapshot.decode(data, terms.key, signers(), order_at)
+        state, tree = snapshot.decode(
+            data, terms.key, signers(), lambda sequence: Message.decode(venue.entries[sequence]).blobs[0]
+        )
         assert snapshot.encode(state, tree) == data
         assert portrait(state) == portrait(venue.state)
         venue.state = state
@@ -396,20 +383,12 @@ def run(examples: int, steps: int, *, shrink: bool) -> None:
     """Shrinking a failure seals thousands of orders, so only the long test does it."""
     checks = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
     phases = [Phase.explicit, Phase.reuse, Phase.generate, *([Phase.shrink] if shrink else [])]
-    run_state_machine_as_test(
-        BookMachine,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=steps,
-            deadline=None,
-            suppress_health_check=checks,
-            phases=phases,
-        ),
-    )
+    size = settings(max_examples=examples, stateful_step_count=steps, deadline=None, phases=phases)
+    run_state_machine_as_test(BookMachine, settings=settings(size, suppress_health_check=checks))
 
 
 def test_book_traders_and_chain_agree_in_any_order_of_events() -> None:
-    run(examples=8, steps=20, shrink=False)
+    run(examples=20, steps=30, shrink=False)
 
 
 @pytest.mark.slow

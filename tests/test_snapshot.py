@@ -11,15 +11,17 @@ from typing import Any
 import pytest
 
 from commitments.errors import CommitmentsError, DecodeError
+from commitments.group import Point
 from commitments.merkle import Frontier, leaf_hash
 from darkpool import snapshot
 from darkpool.errors import ConfigError, DarkpoolError
 from darkpool.log import listed
 from darkpool.message import Message
 from darkpool.state import VenueState
+from darkpool.types import Quanta
 from tests.venue_log import Venue, crossed, portrait
 from tests.venue_scenario import Scenario
-from tests.venue_support import seats, signers
+from tests.venue_support import BASE, QUOTE, seats, signers
 
 KEY = seats()[0].committee.key
 
@@ -88,6 +90,19 @@ def test_long_logs_at_every_cut(seed: int) -> None:
         if state.sealed is None:
             state, frontier = restored(venue, snapshot.encode(state, frontier))
     assert portrait(state) == portrait(venue.state)
+
+
+def test_an_account_that_withdrew_everything_is_restored() -> None:
+    """Its F commits to nothing with no blinding: the identity."""
+    venue = Venue(names=("ada", "ben"), rich=Quanta(1_000))
+    for number in (1, 2):
+        venue.chain(venue.event("withdrawal_requested", "ada", number))
+        venue.chain(venue.event("withdrawn", "ada", number, 1_000))
+    assert all(venue.free("ada", token).current == Point.identity() for token in (BASE, QUOTE))
+    frontier = Frontier()
+    fold(VenueState(KEY, signers()), frontier, venue.entries)
+    again, _ = restored(venue, snapshot.encode(venue.state, frontier))
+    assert portrait(again) == portrait(venue.state)
 
 
 # --- what is none -----------------------------------------------------------------------------------

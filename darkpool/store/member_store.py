@@ -54,7 +54,7 @@ class MemberStore(LogStore):
         c = HANDED.table.c
         with self.database.writing("keep a handed order") as connection:
             statement = conflict_insert(connection, HANDED.table).values(HANDED.values(row))
-            again = {"state": row.state, "reason": row.reason, "received_at": row.received_at}
+            again = {"raw": row.raw, "state": row.state, "reason": row.reason, "received_at": row.received_at}
             connection.execute(
                 statement.on_conflict_do_update(
                     index_elements=HANDED.key, set_=again, where=c.state == HandedState.REFUSED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Select, select
@@ -64,9 +65,7 @@ class Rows(Generic[_Record]):
         """Adds each, or replaces the one of the same key."""
         rows = [self.values(record) for record in records]
         if rows:
-            statement = conflict_insert(connection, self.table)
-            changed = {name: statement.excluded[name] for name in self.names if name not in self.key}
-            connection.execute(statement.on_conflict_do_update(index_elements=self.key, set_=changed), rows)
+            connection.execute(_replacing(self, connection.dialect.name), rows)
 
     def add(self, connection: Connection, records: Iterable[_Record]) -> None:
         """Adds each, unless there is one of the same key."""
@@ -91,8 +90,19 @@ HANDED: Final = Rows.of(records.HandedRow, tables.Handed, "hash")
 
 def conflict_insert(connection: Connection, table: CoreTable) -> Any:  # noqa: ANN401  # either dialect's Insert
     """An insert that can say what to do about a row that is there."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    return dialect.insert(table)
+    return _insert(table, connection.dialect.name)
+
+
+def _insert(table: CoreTable, dialect: str) -> Any:  # noqa: ANN401
+    return (postgresql if dialect == "postgresql" else sqlite).insert(table)
+
+
+@cache
+def _replacing(rows: Rows[Any], dialect: str) -> Any:  # noqa: ANN401
+    """Made once: making it takes longer than executing it."""
+    statement = _insert(rows.table, dialect)
+    changed = {name: statement.excluded[name] for name in rows.names if name not in rows.key}
+    return statement.on_conflict_do_update(index_elements=rows.key, set_=changed)
 
 
 def clamped(number: int) -> int:

@@ -42,6 +42,7 @@ from darkpool.store.tables import Request, core
 from darkpool.store.venue_reads import CURSORS, PROJECTION, VenueReads, projected_of
 
 _REQUESTS: Final = core(Request)
+_EVENT: Final = insert(EVENTS.table).returning(EVENTS.table.c.id, sort_by_parameter_order=True)
 
 # Where a settlement may go; it may stay, to note another transaction.
 _ONWARDS: Final[Mapping[SettlementState, frozenset[SettlementState]]] = {
@@ -95,12 +96,12 @@ class VenueStore(VenueReads):
             connection.execute(
                 cursor.on_conflict_do_update(index_elements=["name"], set_={"position": up_to})
             )
-            return [_appended(connection, row) for row in changes.events]
+            return _appended(connection, changes.events)
 
     def append_event(self, row: EventRow) -> EventRow:
         """Adds one event that follows from no entry; returns it with its id."""
         with self.database.writing("write an event") as connection:
-            return _appended(connection, row)
+            return _appended(connection, [row])[0]
 
     def save_receipts(self, rows: Iterable[ReceiptRow]) -> None:
         """Keeps receipts; the first one given for a subject stays."""
@@ -158,8 +159,10 @@ class VenueStore(VenueReads):
             return new
 
 
-def _appended(connection: Connection, row: EventRow) -> EventRow:
-    values = EVENTS.values(row)
-    del values["id"]
-    found = connection.scalar(insert(EVENTS.table).values(values).returning(EVENTS.table.c.id))
-    return replace(row, id=int(found))
+def _appended(connection: Connection, rows: Sequence[EventRow]) -> list[EventRow]:
+    """The events with their ids, which ascend as they do."""
+    if not rows:
+        return []
+    values = [{k: v for k, v in EVENTS.values(row).items() if k != "id"} for row in rows]
+    ids = connection.scalars(_EVENT, values)
+    return [replace(row, id=int(number)) for row, number in zip(rows, ids, strict=True)]
