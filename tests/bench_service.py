@@ -9,17 +9,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import socket
 import sqlite3
-import subprocess
-import sys
-import tempfile
 import time
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -30,189 +24,39 @@ from rich.console import Console
 
 from commitments.merkle import Frontier, leaf_hash
 from commitments.params import PRODUCTION, PROFILES
-from darkpool.chain import Chain
-from darkpool.committee.home import DATABASE, SEAT, Home
+from darkpool.committee.home import DATABASE
 from darkpool.committee.seat import Seat, ceremony
-from darkpool.config import FILE, Settings
-from darkpool.deployment import Deployment, deploy, member_home, operator_key, seats_of
+from darkpool.deployment import operator_key
 from darkpool.eip712 import address_of
-from darkpool.message import Message, terms_message
-from darkpool.order import Terms, order_hash
+from darkpool.message import Message
+from darkpool.order import order_hash
 from darkpool.receipt import Receipt
 from darkpool.run import MEMBERS, THRESHOLD
 from darkpool.store.database import Database, sqlite_url
 from darkpool.store.log_store import LogStore
-from darkpool.types import TokenIndex
-from tests.anvil import running_anvil
-from tests.bench_load import DEPOSIT, STANDING, Answered, account_key, is_order, load, sealed_orders
+from tests.bench_load import STANDING, Answered, is_order, load
+from tests.bench_venue import (
+    ACCOUNTS,
+    FIRST_ENTRIES,
+    Bench,
+    entries_of,
+    members,
+    prepared,
+    say,
+    serving,
+    until,
+)
 from tests.databases import fresh_url
 from tests.figures import Figure, figures_table, machine
 
-ACCOUNTS = 64
 RATE = 60  # orders a second: the target
 P99_SECONDS = 1.5
 ORDERS, FULL = 1_280, 5_120
 TOGETHER = 320  # orders through venue and members at once
 _MILESTONES = (1_000, 2_500, 5_000)
-_FIRST_ENTRIES = 3  # of a log: market, chain, open
 _CREATED = 201
 _PAGE = 1_000
-_WAIT_SECONDS = 120.0
-_POLL_SECONDS = 0.05
 _SAMPLE_SECONDS = 0.25
-
-_SETTINGS = """
-[venue]
-profile = "{profile}"
-members = {members}
-threshold = {threshold}
-[api]
-port = {port}
-requests_per_second = 100000
-request_burst = 100000
-orders_per_second = 10000
-order_burst = 10000
-[chain]
-rpc_url = "{rpc}"
-finality_blocks = 0
-[rounds]
-interval_seconds = 86400
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """A deployed venue with rich accounts and orders for each, none of them sent."""
-
-    folder: Path
-    sockets: Path
-    rpc_url: str
-    settings: Settings
-    deployment: Deployment
-    seats: Sequence[Seat]
-    accounts: Sequence[Sequence[bytes]]
-
-    @property
-    def port(self) -> int:
-        return self.settings.api.port
-
-    @property
-    def terms(self) -> Terms:
-        return self.deployment.terms(self.settings, self.settings.market[0])
-
-    def get(self, path: str) -> bytes:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=60) as answer:
-            return bytes(answer.read())
-
-
-@contextmanager
-def prepared(seats: Sequence[Seat], profile: str, orders: int) -> Iterator[Bench]:
-    """Chain, deployment, deposits, sealed orders."""
-    with (
-        running_anvil() as rpc_url,
-        tempfile.TemporaryDirectory(prefix="dp-bench-") as home,
-        tempfile.TemporaryDirectory(prefix="dp-") as sockets,
-    ):
-        folder = Path(home)
-        text = _SETTINGS.format(
-            profile=profile, members=MEMBERS, threshold=THRESHOLD, port=_free_port(), rpc=rpc_url
-        )
-        (folder / FILE).write_text(text)
-        settings = Settings.load(folder)
-        for seat in seats:
-            member_home(folder, seat.index).mkdir(mode=0o700)
-            seat.save(member_home(folder, seat.index) / SEAT)
-        chain, key = Chain.rpc(rpc_url, 0), operator_key(folder)
-        chain.fund(address_of(key), 10**20)
-        deployment = deploy(folder, settings, chain, seats_of(folder, settings, lambda _: None), key)
-        _say("deposits")
-        for number in range(ACCOUNTS):
-            _deposit(chain, number)
-        _say(f"sealing {orders} orders")
-        terms = deployment.terms(settings, settings.market[0])
-        entry = terms_message(terms, 0).encode()
-        modulus, each = int(deployment.key.n), orders // ACCOUNTS
-        with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-            jobs = [pool.submit(sealed_orders, modulus, entry, i, each) for i in range(ACCOUNTS)]
-            accounts = [job.result() for job in jobs]
-        yield Bench(folder, Path(sockets), rpc_url, settings, deployment, seats, accounts)
-
-
-def _deposit(chain: Chain, number: int) -> None:
-    key = account_key(number)
-    chain.fund(address_of(key))
-    for token in range(len(chain.tokens)):
-        chain.mint(key, TokenIndex(token), address_of(key), DEPOSIT)
-        chain.deposit(key, TokenIndex(token), DEPOSIT)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _say(what: str) -> None:
-    sys.stderr.write(f"{what} …\n")
-
-
-@contextmanager
-def _process(bench: Bench, name: str, *argv: str, **environment: str) -> Iterator[int]:
-    """A process of the venue's for the length of the block; its id."""
-    with (bench.folder / f"{name}.log").open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *argv],
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=output,
-            env={**os.environ, **environment},
-        )
-    try:
-        yield process.pid
-    except RuntimeError:
-        sys.stderr.write((bench.folder / f"{name}.log").read_text()[-2_000:])
-        raise
-    finally:
-        process.communicate()  # its standard input ends, and so does it
-
-
-@contextmanager
-def serving(bench: Bench, url: str) -> Iterator[int]:
-    """The venue's process over that database, with the deposits taken in; its id."""
-    argv = ("api.serve", str(bench.folder), str(bench.sockets))
-    with _process(bench, "venue", *argv, DARKPOOL_DATABASE__URL=url) as pid:
-        _until(lambda: _entries(bench) >= _FIRST_ENTRIES)
-        yield pid
-
-
-@contextmanager
-def members(bench: Bench, seats: Sequence[Seat]) -> Iterator[list[Path]]:
-    """Those members' processes; their homes."""
-    with ExitStack() as stack:
-        homes = [member_home(bench.folder, seat.index) for seat in seats]
-        for home, seat in zip(homes, seats, strict=True):
-            (home / DATABASE).unlink(missing_ok=True)
-            Home(bench.deployment.signers, bench.rpc_url, bench.deployment.vault).save(home, seat)
-            argv = ("darkpool.committee.node", str(home), str(bench.sockets))
-            stack.enter_context(_process(bench, home.name, *argv))
-        yield homes
-
-
-def _entries(bench: Bench) -> int:
-    return int(json.loads(bench.get("/v1/log"))["size"])
-
-
-def _until(done: Callable[[], bool]) -> None:
-    ends = time.monotonic() + _WAIT_SECONDS
-    while time.monotonic() < ends:
-        with suppress(OSError):  # it does not listen yet
-            if done():
-                return
-        time.sleep(_POLL_SECONDS)
-    raise RuntimeError(f"not there after {_WAIT_SECONDS:g} s")
-
-
-# --- measurements -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +79,7 @@ def _sent(
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         sending = pool.submit(load, bench.port, accounts, rate)
         while not sending.done():
-            samples.append(Sample(_entries(bench), _memory(pid)))
+            samples.append(Sample(entries_of(bench), _memory(pid)))
             time.sleep(_SAMPLE_SECONDS)
         seconds, answers = sending.result()
     refused = [a for a in answers if a.status != _CREATED]
@@ -246,13 +90,13 @@ def _sent(
 
 def admission(bench: Bench, name: str, url: str) -> list[Figure]:
     """Half of the orders at the rate asked for, half as fast as they go; no member is up."""
-    _say(f"admission, {name}")
+    say(f"admission, {name}")
     half = len(bench.accounts[0]) // 2
     with serving(bench, url) as pid:
         samples = [Sample(0, _memory(pid))]
         _, paced = _sent(bench, pid, [raws[:half] for raws in bench.accounts], RATE, samples)
         seconds, most = _sent(bench, pid, [raws[half:] for raws in bench.accounts], None, samples)
-        samples.append(Sample(_entries(bench), _memory(pid)))
+        samples.append(Sample(entries_of(bench), _memory(pid)))
         wrong = _check_kept(bench, [*paced, *most])
     wrong += _check_log(bench, url, [*paced, *most])
     p50, p95, p99 = _percentiles(paced)
@@ -319,13 +163,13 @@ def _check_log(bench: Bench, url: str, answers: Sequence[Answered]) -> int:
 
 def following(bench: Bench, url: str) -> list[Figure]:
     """One member takes in a log that is there: it verifies every order by itself."""
-    _say("a member follows")
+    say("a member follows")
     with closing(Database.open(url)) as database:
         entries = LogStore(database).size()
     with serving(bench, url), members(bench, bench.seats[:1]) as (home,):
-        _until(lambda: _size(home) > 0)
+        until(lambda: _size(home) > 0)
         first, started = _size(home), time.perf_counter()
-        _until(lambda: _size(home) == entries)
+        until(lambda: _size(home) == entries)
         seconds = time.perf_counter() - started
     return [Figure("a member's verification of the log, per order", 1000 * seconds / (entries - first), "ms")]
 
@@ -343,14 +187,14 @@ def _size(home: Path) -> int:
 
 def together(bench: Bench) -> list[Figure]:
     """Admission with every member following at once, all on this machine, as fast as it goes."""
-    _say("venue and members together")
+    say("venue and members together")
     each = TOGETHER // ACCOUNTS
     url = sqlite_url(bench.folder / "together.db")
     with serving(bench, url) as pid, members(bench, bench.seats) as homes:
-        _until(lambda: min(map(_size, homes)) >= _FIRST_ENTRIES)
+        until(lambda: min(map(_size, homes)) >= FIRST_ENTRIES)
         started = time.perf_counter()
         seconds, answers = _sent(bench, pid, [raws[:each] for raws in bench.accounts], None, [])
-        _until(lambda: min(map(_size, homes)) == len(answers) + _FIRST_ENTRIES)
+        until(lambda: min(map(_size, homes)) == len(answers) + FIRST_ENTRIES)
         until_all = time.perf_counter() - started
     return [
         Figure(f"with {len(homes)} members verifying too: orders accepted", len(answers) / seconds, "per s"),
@@ -370,7 +214,7 @@ def databases(folder: Path, url: str | None) -> Iterator[dict[str, str]]:
         try:
             found["PostgreSQL"] = stack.enter_context(fresh_url("postgresql", folder))
         except pytest.skip.Exception as reason:
-            _say(str(reason))
+            say(str(reason))
         yield found
 
 
@@ -398,7 +242,7 @@ def main() -> None:
     parser.add_argument("--database", help="URL of an empty database: measure this one only")
     parser.add_argument("--profile", default=PRODUCTION.name, choices=list(PROFILES))
     arguments = parser.parse_args()
-    _say("key ceremony")
+    say("key ceremony")
     seats = ceremony(PROFILES[arguments.profile], MEMBERS, THRESHOLD)
     orders = FULL if arguments.full else arguments.orders
     figures = service(seats, orders, arguments.database, arguments.profile)
