@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -80,11 +80,16 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def up(folder: Path, settings: Settings, progress: Progress) -> AsyncIterator[Running]:
+async def up(
+    folder: Path, settings: Settings, progress: Progress, *, flow: bool = False
+) -> AsyncIterator[Running]:
     """The venue of a folder, set up if it is new, for the length of the block.
 
+    flow: with somebody to trade with (flow.py), who makes test tokens: on a chain of our own only.
     Raises ConfigError, ChainError; ConfigError if it is not ready within START_SECONDS.
     """
+    if flow and settings.chain.rpc_url:
+        raise ConfigError("flow: it makes test tokens, which chain.rpc_url may not have", "leave out --flow")
     async with AsyncExitStack() as stack:
         stack.enter_context(locked(folder))
         sockets = _sockets(folder, stack)
@@ -119,6 +124,15 @@ async def up(folder: Path, settings: Settings, progress: Progress) -> AsyncItera
         venue = await stack.enter_async_context(Supervisor([api]))
         running = Running(deployment, settings.api_url, rpc_url, ports, (*outer, members, venue))
         await _answering(running, settings, progress)
+        if flow:
+            desks = Supervised(
+                name="flow",
+                argv=(sys.executable, "-m", "darkpool.flow", str(folder / "flow"), settings.api_url),
+                log=folder / "flow.log",
+                environment={**_PYTHONPATH, "DARKPOOL_CHAIN__RPC_URL": rpc_url},
+            )
+            traders = await stack.enter_async_context(Supervisor([desks]))
+            running = replace(running, supervisors=(*running.supervisors, traders))
         yield running
 
 

@@ -21,6 +21,10 @@ def up(
         ProfileName | None, typer.Option(help="Security profile; fixed once the committee is dealt.")
     ] = None,
     port: Annotated[int | None, typer.Option(help="Port of the API.", min=1, max=65_535)] = None,
+    flow: Annotated[
+        bool,
+        typer.Option("--flow", help="With two desks that trade at random, to have someone to trade with."),
+    ] = False,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print a darkpool.toml with every default, and end.")
     ] = False,
@@ -44,7 +48,7 @@ def up(
     async def serve() -> None:
         with shown_progress() as progress:
             stack = contextlib.AsyncExitStack()
-            running = await stack.enter_async_context(start(data, settings, progress))
+            running = await stack.enter_async_context(start(data, settings, progress, flow=flow))
         async with stack:
             _announce(running, data, as_json=as_json)
             await running.wait()
@@ -69,6 +73,7 @@ def _announce(running: Running, data: Path, *, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from darkpool.cli.trader import DEFAULT_RPC, DEFAULT_VENUE
     from darkpool.types import address_hex
 
     facts = {
@@ -88,4 +93,11 @@ def _announce(running: Running, data: Path, *, as_json: bool) -> None:
         table.add_row(name, f"process {pid}")
     console = Console()
     console.print(table)
+    given = {
+        "DARKPOOL_VENUE_URL": (running.api, DEFAULT_VENUE),
+        "DARKPOOL_RPC_URL": (running.rpc_url, DEFAULT_RPC),
+    }
+    for name, (url, default) in given.items():
+        if url != default:
+            console.print(f"traders need: export {name}={url}")
     console.print("next, in another terminal: darkpool keygen     (Ctrl-C here ends the venue)")
