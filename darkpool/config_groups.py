@@ -182,7 +182,7 @@ class RoundSettings(Group):
     interval_seconds: Whole = Field(default=10, ge=1, le=_DAY, description="least time a round stays open")
     random_seconds: Whole = Field(default=3, ge=0, le=_DAY, description="most time added to it at random")
     max_unsettled_rounds: Whole = Field(
-        default=8, ge=1, le=64, description="unsettled rounds in a row at which a market halts"
+        default=8, ge=1, le=8, description="settlements not final at which no round is sealed"
     )
     clear_timeout: Whole = Field(
         default=120, ge=1, le=3600, description="seconds clearing may take before it aborts"

@@ -30,6 +30,7 @@ from darkpool.log import Log, listed
 from darkpool.market import Round
 from darkpool.message import Message, terms_message
 from darkpool.order import Terms
+from darkpool.state import MAX_UNSETTLED
 from darkpool.store.database import StoreError
 from darkpool.types import PrivateKey, Signature, Tick
 
@@ -89,12 +90,14 @@ class Engine:
         operator_key: PrivateKey,
         threads: Threads,
         project: Project,
+        max_unsettled: int = MAX_UNSETTLED,
     ) -> None:
         self.log: Final = log_
         self.state: Final = log_.state
         self.chain: Final = chain
         self.committee: Final = committee
         self._key, self._threads, self._project = operator_key, threads, project
+        self._max_unsettled = max_unsettled
         self._turn = asyncio.Lock()
         self._clearing = asyncio.Lock()
         self._following = asyncio.Lock()
@@ -256,7 +259,7 @@ class Engine:
         """
         async with self._clearing:
             await self.follow_chain()
-            self.state.check_may_seal()
+            self.state.check_may_seal(self._max_unsettled)
             book = self.state.books[market]
             book.check_seal(int(time.time()))
             # All that others must do is asked before anything is sealed.

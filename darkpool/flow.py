@@ -129,6 +129,7 @@ def main(arguments: list[str]) -> int:
         return 2
     os.umask(0o077)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log every request
     folder = Path(arguments[0])
     folder.mkdir(parents=True, exist_ok=True)
     Thread(target=_end_with_parent, daemon=True).start()

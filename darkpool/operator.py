@@ -82,7 +82,15 @@ async def open_venue(folder: Path, settings: Settings, sockets: Path) -> AsyncIt
             clear_timeout=settings.rounds.clear_timeout,
         )
         stack.push_async_callback(committee.close)
-        engine = Engine(venue_log, chain, committee, key, threads, projector(venue_log.state))
+        engine = Engine(
+            venue_log,
+            chain,
+            committee,
+            key,
+            threads,
+            projector(venue_log.state),
+            settings.rounds.max_unsettled_rounds,
+        )
         venue = Venue(settings, folder, engine, threads, store, projector(venue_log.state), events, key)
         markets = [await _market(venue, deployment, market) for market in settings.market]
         await stack.enter_async_context(venue.intake)

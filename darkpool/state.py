@@ -179,13 +179,13 @@ class VenueState(ChainState):
         market_round = Round(number, book.terms.market, level)
         return lambda _: Effects(ended=book.open_round(market_round), rounds=[market_round])
 
-    def check_may_seal(self) -> None:
+    def check_may_seal(self, bound: int = MAX_UNSETTLED) -> None:
         """Raises OrderRefused while another round is sealed, or settlements have piled up or expired."""
         if self.sealed is not None:
             self.sealed.check_idle()
-        if len(self.pending) >= MAX_UNSETTLED:
+        if len(self.pending) >= bound:
             raise OrderRefused(
-                f"round: {len(self.pending)} settlements are not final, {MAX_UNSETTLED} is the bound",
+                f"round: {len(self.pending)} settlements are not final, {bound} is the bound",
                 "wait for the chain",
                 "unsettled-bound",
             )

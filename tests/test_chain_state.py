@@ -43,6 +43,8 @@ def test_so_many_settlements_may_be_pending_and_no_more() -> None:
         crossed(venue)
     venue.place("ada", buy(1, 1))
     assert f"{MAX_UNSETTLED} is the bound" in refused(venue, venue.seal)
+    with pytest.raises(OrderRefused, match="3 is the bound"):  # an operator may set a lower one
+        venue.state.check_may_seal(3)
     assert [p.settlement.id for p in venue.state.pending] == list(range(1, MAX_UNSETTLED + 1))
     venue.chain(venue.landed())
     venue.seal()

@@ -170,3 +170,23 @@ def test_a_program_trades_through_the_gateway(service: Service, tmp_path: Path) 
             gateway.terminate()
             gateway.communicate()
     assert gateway.returncode in {0, 130}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_desks_of_a_devnet_trade_with_a_newcomer(service: Service, tmp_path: Path) -> None:
+    newcomer = Desk(service, tmp_path / "newcomer")
+    newcomer.funded()
+    with subprocess.Popen(
+        [sys.executable, "-m", "darkpool.flow", str(tmp_path / "flow"), service.url],
+        stdin=subprocess.PIPE,
+        env={**newcomer.setting["env"], "DARKPOOL_CHAIN__RPC_URL": service.rpc_url},
+        cwd=ROOT,
+    ) as flow:
+        placed = newcomer.json("order", "submit", "buy", "0.10")
+        assert newcomer.until("fills", id=placed["id"], state="settled")["quantity"] == "0.1"
+        assert flow.stdin is not None
+        flow.stdin.close()  # as when `darkpool up` ends, or is killed
+        assert flow.wait(30) == 0
+    secrets_ = [p for p in (tmp_path / "flow").rglob("*") if p.is_file() and p.stat().st_mode & 0o077]
+    assert secrets_ == []
