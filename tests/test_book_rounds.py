@@ -6,11 +6,12 @@ import pytest
 
 from commitments.group import Point
 from commitments.pedersen import generator_g
+from darkpool.book import MAX_WORDS
 from darkpool.chain_events import ChainEvent
 from darkpool.errors import ConfigError, OrderRefused, PeerFault
-from darkpool.listing import NO_CROSS, RoundResult, token_movements
+from darkpool.listing import NO_CROSS, ListedOrder, RoundResult, token_movements
 from darkpool.order import TimeInForce
-from darkpool.types import Address, Lots, Quanta, RoundId, Tick
+from darkpool.types import Address, Lots, Nonce, Quanta, RoundId, Tick
 from tests.venue_log import Venue
 from tests.venue_support import (
     BASE,
@@ -238,4 +239,28 @@ def test_a_decoy_looks_like_any_order() -> None:
     sent = sealed.sent
     assert Point.identity() not in (sent.c_base, sent.c_quote, sent.c_q, sent.c_m)
     assert nonces(venue.book.standing) == [0, 1]
+    venue.check()
+
+
+# --- nonces and settlement rows ---------------------------------------------------------------------
+
+
+def test_standing_orders_lie_in_three_words_of_nonces_at_most() -> None:
+    """A settlement takes 1,024 rows, so one account's orders may not be spread over many words."""
+    venue = Venue(names=("ada",))
+    ledger, wallet = venue.state.ledger, venue.wallets["ada"]
+    old = venue.place("ada", buy(0, 1))
+    answers = []
+    for word in range(MAX_WORDS):
+        ledger.burn(wallet.address, word, 2**256 - 1 if word else 2**256 - 2)  # the window moves on
+        wallet._next_nonce = Nonce(256 * (word + 1))
+        draft = venue.draft("ada", buy(0, 1))
+        answers.append(venue.answer(venue.sealed("ada", draft).raw))
+        if isinstance(answers[-1], ListedOrder):
+            wallet.accepted(buy(0, 1), draft)
+    assert [isinstance(answer, ListedOrder) for answer in answers] == [True, True, False]
+    assert isinstance(answers[-1], OrderRefused)
+    assert (answers[-1].code, "few words" in answers[-1].hint) == ("quota-exceeded", True)
+    venue.cancel(old)
+    venue.place("ada", buy(0, 1))
     venue.check()
