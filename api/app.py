@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from api.callers import Limits, limit_client
+from api.gone import Gone
 from api.head import Head
 from api.metrics import Measured, Metrics
 from api.problems import KINDS, SCHEMA, internal, problem, problem_of
@@ -58,6 +59,7 @@ def create_app(venue: Venue, lifespan: Lifespan | None = None) -> FastAPI:
     v1.include_router(operations.health_router)
     app.include_router(v1)
     app.include_router(operations.metrics_router, dependencies=[Depends(limit_client)])
+    app.add_middleware(Gone)
     app.add_middleware(Measured, metrics=app.state.metrics)
     app.add_middleware(CloseUnread)
     app.add_middleware(Head)

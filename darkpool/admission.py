@@ -55,17 +55,32 @@ def screened(markets: Mapping[bytes, Terms], raw: bytes, now: int) -> Statement:
             )
         check_statement(statement, terms, now)
     except DecodeError as error:
-        raise OrderRefused(
-            str(error), "send the canonical encoding of an order of this market", "order-malformed"
-        ) from None
+        raise _malformed(error) from None
     try:
         check_public(statement.fill_key)
     except DecodeError as error:
         raise OrderRefused(
             f"fill_key: {error.problem}", "send an X25519 public key", "order-malformed"
         ) from None
-    check_order_signature(terms.domain, statement, order_hash(raw), raw[-eip712.SIGNATURE_BYTES :])
+    try:
+        check_order_signature(terms.domain, statement, order_hash(raw), raw[-eip712.SIGNATURE_BYTES :])
+    except OrderRefused:
+        _check_form(raw, terms)
+        raise
     return statement
+
+
+def _check_form(raw: bytes, terms: Terms) -> None:
+    """Why a signature may not fit: an order cut short, or changed in form. Raises OrderRefused if so."""
+    try:
+        SealedOrder.decode(raw, terms.key)
+    except DecodeError as error:
+        raise _malformed(error) from None
+
+
+def _malformed(error: DecodeError) -> OrderRefused:
+    hint = "send the canonical encoding of an order of this market"
+    return OrderRefused(str(error), hint, "order-malformed")
 
 
 def check_statement(statement: Statement, terms: Terms, now: int) -> None:
@@ -126,9 +141,7 @@ def unproven(key: PublicKey, raws: Sequence[bytes]) -> dict[int, OrderRefused]:
             claims.append(SealedOrder.decode(raw, key).claim)
             positions.append(position)
         except DecodeError as error:
-            refused[position] = OrderRefused(
-                str(error), "send the canonical encoding of an order of this market", "order-malformed"
-            )
+            refused[position] = _malformed(error)
     for index, problem in invalid_claims(key, claims).items():
         refused[positions[index]] = OrderRefused(
             f"proof: {problem}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Final, TypeAlias
 
 from darkpool.store.records import EventRow
@@ -40,7 +40,7 @@ class Events:
         elif self._readers.pop(queue, None) is not None or row is None:
             queue.put_nowait(None)
 
-    async def subscribe(self, account: Address | None, after: int | None) -> AsyncIterator[EventRow]:
+    async def subscribe(self, account: Address | None, after: int | None) -> AsyncGenerator[EventRow, None]:
         """Public events and the account's own, from the one after `after` on; None: only new ones.
 
         It ends for a reader that lags by more than the queue, which may come back with the last id it saw.

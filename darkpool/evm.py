@@ -38,7 +38,7 @@ EMBEDDED_GAS_LIMIT: Final = 60_000_000
 MAX_TRANSACTION_GAS: Final = 1 << 24
 """Most gas of one transaction on chains with EIP-7825; asked of remote nodes."""
 
-REQUEST_TIMEOUT: Final = 20
+REQUEST_TIMEOUT: Final = 10
 """Seconds an HTTP request to a node may take."""
 
 RECEIPT_TIMEOUT: Final = 180
@@ -81,7 +81,10 @@ class Block:
 class Evm:
     """An open connection to a chain, or the chain itself. Not for use by several threads at once."""
 
-    def __init__(self, web3: Web3, tester: EthereumTester | None, faucet: PrivateKey | None) -> None:
+    def __init__(
+        self, web3: Web3, tester: EthereumTester | None, faucet: PrivateKey | None, where: str = ""
+    ) -> None:
+        self._where = where  # host and port of the node, without what a URL may hold besides
         self._web3 = web3
         self._tester = tester
         self._faucet = faucet
@@ -115,8 +118,11 @@ class Evm:
         if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).netloc:
             # The URL itself may hold a password.
             raise ConfigError("chain url: neither http nor https", "for example http://127.0.0.1:8545")
-        provider = HTTPProvider(url, request_kwargs={"timeout": REQUEST_TIMEOUT})
-        return cls(Web3(provider), None, faucet)
+        # Whoever asks tries again itself, and knows for how long.
+        provider = HTTPProvider(
+            url, request_kwargs={"timeout": REQUEST_TIMEOUT}, exception_retry_configuration=None
+        )
+        return cls(Web3(provider), None, faucet, urlsplit(url).netloc.rpartition("@")[2])
 
     # Blocks and time
 
@@ -303,7 +309,7 @@ class Evm:
 
         reverts, failures = _foreign_errors(embedded=self._tester is not None)
         reverts += (ContractLogicError,)
-        failures += (Web3Exception, OSError)
+        failures += (Web3Exception,)
         try:
             return ask()
         except reverts as error:
@@ -312,6 +318,11 @@ class Evm:
             raise ChainError(
                 f"transaction not mined within {RECEIPT_TIMEOUT} s",
                 "it may still be; look before sending again",
+            ) from error
+        except OSError as error:  # requests derives its errors from it
+            raise ChainError(
+                f"chain: no answer from the node at {self._where} ({type(error).__name__})",
+                "start it, or give the URL of one that answers",
             ) from error
         except failures as error:
             raise ChainError(f"node: {type(error).__name__}: {str(error)[:MAX_REASON]}") from error

@@ -71,6 +71,7 @@ class Scheduler:
         venue = self._venue
         try:
             await venue.engine.follow_chain()
+            venue.chain_answered, venue.chain_trouble = time.monotonic(), ""
             for pending, receipt in await venue.engine.settle():
                 log.info(
                     "settlement %d is in block %d, %d gas",
@@ -79,7 +80,6 @@ class Scheduler:
                     receipt.gas_used,
                 )
                 await venue.submitted(pending, receipt)
-            venue.chain_trouble = ""
         except ChainError as error:
             venue.chain_trouble = error.message
             raise

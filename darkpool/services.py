@@ -25,9 +25,11 @@ from darkpool.deployment import Deployment, deploy, member_home, operator_key, s
 from darkpool.devnet import anvil_path
 from darkpool.errors import ChainError, ConfigError
 from darkpool.progress import Progress
+from darkpool.store.database import Database
 from darkpool.supervise import Supervised, Supervisor
 
 START_SECONDS: Final = 60.0
+PORT_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.1
 _CHAIN_PORT: Final = "chain.port"
 _FIRST_CHAIN_PORT: Final = 8545
@@ -92,13 +94,16 @@ async def up(
         raise ConfigError("flow: it makes test tokens, which chain.rpc_url may not have", "leave out --flow")
     async with AsyncExitStack() as stack:
         stack.enter_context(locked(folder))
+        await _free_ports(settings, progress)
+        database = await asyncio.to_thread(Database.open, settings.database_url(folder))
+        database.close()  # it can be reached, and has its tables
         sockets = _sockets(folder, stack)
         outer: list[Supervisor] = []
         rpc_url = settings.chain.rpc_url
         if not rpc_url:
             program, rpc_url = _devnet(folder, settings)
             outer.append(await stack.enter_async_context(Supervisor([program])))
-        chain = await _connected(rpc_url, settings.chain.finality_blocks)
+        chain = await _connected(rpc_url, settings.chain.finality_blocks, progress)
         seats = await asyncio.to_thread(
             seats_of, folder, settings, lambda tested: progress("key ceremony", tested, None)
         )
@@ -183,9 +188,41 @@ def _chain_port(folder: Path) -> int:
     raise ConfigError("chain: no free port on 127.0.0.1", "give chain.rpc_url")
 
 
-async def _connected(rpc_url: str, finality: int) -> Chain:
-    ends = time.monotonic() + START_SECONDS
+async def _free_ports(settings: Settings, progress: Progress) -> None:
+    """Raises ConfigError for a port that stays taken; those of a venue that was killed are free soon."""
+    api = settings.api
+    wanted = [(api.host, api.port)]
+    wanted += [("127.0.0.1", api.port + i) for i in range(1, settings.venue.members + 1)]
+    started = time.monotonic()
+    for host, port in wanted if api.port else ():
+        while not _is_free(host, port):
+            seconds = time.monotonic() - started
+            if seconds > PORT_SECONDS:
+                raise ConfigError(
+                    f"port {port}: in use on {host}",
+                    f"the API takes api.port, member i that + i: {api.port} to {api.port + len(wanted) - 1}; "
+                    "give another one with --port",
+                )
+            progress("waiting for ports", int(seconds), None)
+            await asyncio.sleep(_POLL_SECONDS)
+
+
+def _is_free(host: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+async def _connected(rpc_url: str, finality: int, progress: Progress) -> Chain:
+    started = time.monotonic()
+    ends = started + START_SECONDS
     while True:
+        progress("chain", int(time.monotonic() - started), None)
         try:
             return await asyncio.to_thread(Chain.rpc, rpc_url, finality)
         except ChainError as error:
@@ -198,10 +235,11 @@ async def _connected(rpc_url: str, finality: int) -> Chain:
 
 
 async def _answering(running: Running, settings: Settings, progress: Progress) -> None:
-    """Wait until the API says that it is ready. Raises ConfigError."""
+    """Wait until the API says that it is ready, and shows our markets. Raises ConfigError."""
     import httpx
 
-    url = f"{settings.api_url}/v1/ready"
+    url = settings.api_url
+    ours = {"0x" + running.deployment.terms(settings, m).market.id.hex() for m in settings.market}
     failed = asyncio.create_task(running.wait())
     started = time.monotonic()
     async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
@@ -209,11 +247,13 @@ async def _answering(running: Running, settings: Settings, progress: Progress) -
             if failed.done():
                 failed.result()
             try:
-                answer = await client.get(url)
+                answer = await client.get(f"{url}/v1/ready")
                 if answer.status_code == 200 and not answer.json()["committee"]:  # noqa: PLR2004
-                    failed.cancel()
-                    return
-            except (httpx.HTTPError, ValueError, KeyError):
+                    markets = (await client.get(f"{url}/v1/markets")).json()
+                    if ours <= {market["id"] for market in markets}:
+                        failed.cancel()
+                        return
+            except (httpx.HTTPError, ValueError, KeyError, TypeError):
                 pass
             progress("venue", int(time.monotonic() - started), None)
             await asyncio.sleep(_POLL_SECONDS)

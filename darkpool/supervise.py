@@ -99,7 +99,9 @@ class Supervisor:
                 return self._give_up(program, f"ended with exit code {code}")
             if self._clock() - since >= STEADY_SECONDS:
                 pause = FIRST_PAUSE
-            log.warning("%s ended with exit code %d; again in %g s", program.name, code, pause)
+            log.warning(
+                "%s ended with exit code %d; again in %g s; see %s", program.name, code, pause, program.log
+            )
             await self._sleep(pause)
             pause = min(2 * pause, LAST_PAUSE)
 

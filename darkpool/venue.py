@@ -43,6 +43,7 @@ from darkpool.venue_views import CollateralView, MarketView, Status, collateral_
 
 T = TypeVar("T")
 
+SILENCE_SECONDS: Final = 15  # of the chain, after which status says so
 HALTED_FILE: Final = "halted"
 MAX_INCLUSION: Final = 1 << 20  # entries of a log whose inclusion is proven here, by a tree in memory
 _LEAVES: Final = 1 << 14
@@ -71,6 +72,7 @@ class Venue:
         self.operator: Final = eip712.address_of(operator_key)
         self.signers: Final[Signers] = engine.committee.signers
         self.chain_trouble = self.database_trouble = ""
+        self.chain_answered = time.monotonic()
         self._folder, self._threads, self._store, self._projector = folder, threads, store, projector
         self._key = operator_key
         self._tree = merkle.Tree()
@@ -87,12 +89,17 @@ class Venue:
         return Status(
             halted=engine.halted or self._paused,
             database=self.database_trouble or self._projector.behind,
-            chain=self.chain_trouble,
+            chain=self.chain_trouble or self._silence,
             committee=engine.committee.away,
             log_size=engine.log.size,
             log_root=engine.log.root,
             pending_settlements=len(engine.state.pending),
         )
+
+    @property
+    def _silence(self) -> str:
+        seconds = int(time.monotonic() - self.chain_answered)
+        return f"no answer for {seconds} s" if seconds > SILENCE_SECONDS else ""
 
     @property
     def paused(self) -> str:

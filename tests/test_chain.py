@@ -275,6 +275,23 @@ def test_a_node_that_is_away_is_an_error_of_one_line() -> None:
     assert "\n" not in caught.value.message
 
 
+def test_a_node_that_takes_the_call_and_says_nothing_is_given_up_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Once, not again and again: whoever asks tries anew itself, and status must know."""
+    monkeypatch.setattr("darkpool.evm.REQUEST_TIMEOUT", 0.3)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        started = time.monotonic()
+        with pytest.raises(ChainError) as caught:
+            Chain.rpc(f"http://user:secret@127.0.0.1:{port}")
+    assert time.monotonic() - started < 3
+    assert caught.value.message.startswith(f"chain: no answer from the node at 127.0.0.1:{port} (")
+    assert "URL of one that answers" in caught.value.hint
+
+
 def test_import_is_light() -> None:
     heavy = (
         "import sys, darkpool.chain; sys.exit(any(m in sys.modules for m in ('web3', 'eth_tester', 'vyper')))"

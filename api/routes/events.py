@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Annotated, TypeAlias
 
 from fastapi import APIRouter, Depends, Header, Request
@@ -18,21 +18,31 @@ from darkpool.store.records import EventRow
 
 router = APIRouter(tags=["events"])
 
+Opened: TypeAlias = list[AsyncGenerator[EventRow, None]]
 LastEventId: TypeAlias = Annotated[
     Number | None, Header(description="id of the last event seen; without it, new events only")
 ]
 
 
-async def stream_slot(request: Request, venue: VenueOf) -> AsyncIterator[None]:
-    """One of the streams open at once. Raises Busy."""
+async def stream_slot(request: Request, venue: VenueOf) -> AsyncIterator[Opened]:
+    """One of the streams open at once; what is opened in it is closed at its end. Raises Busy.
+
+    A reader that leaves while something is being sent to it leaves the generators behind, suspended.
+    """
+    opened: Opened = []
     state, most = request.app.state, venue.settings.api.max_streams
     if state.streams >= most:
         raise Busy(f"events: {most} streams are open", RETRY_SECONDS)
     state.streams += 1
     try:
-        yield
+        yield opened
     finally:
         state.streams -= 1
+        for rows in opened:
+            await rows.aclose()
+
+
+SlotOf: TypeAlias = Annotated[Opened, Depends(stream_slot)]
 
 
 def _event(row: EventRow) -> ServerSentEvent:
@@ -43,11 +53,13 @@ def _event(row: EventRow) -> ServerSentEvent:
     "/events",
     response_class=EventSourceResponse,
     responses=refusals("busy", "database-away"),
-    dependencies=[Depends(stream_slot)],
 )
-async def public_events(venue: VenueOf, last_event_id: LastEventId = None) -> AsyncIterator[ServerSentEvent]:
+async def public_events(
+    venue: VenueOf, slot: SlotOf, last_event_id: LastEventId = None
+) -> AsyncIterator[ServerSentEvent]:
     """The states of rounds, as they change."""
-    async for row in venue.events.subscribe(None, last_event_id):
+    slot.append(rows := venue.events.subscribe(None, last_event_id))
+    async for row in rows:
         yield _event(row)
 
 
@@ -55,12 +67,12 @@ async def public_events(venue: VenueOf, last_event_id: LastEventId = None) -> As
     "/accounts/{account}/events",
     response_class=EventSourceResponse,
     responses=refusals(*PRIVATE_CODES, "not-the-account", "busy"),
-    dependencies=[Depends(stream_slot)],
     openapi_extra=SIGNED,
 )
 async def own_events(
-    account: OwnerOf, venue: VenueOf, last_event_id: LastEventId = None
+    account: OwnerOf, venue: VenueOf, slot: SlotOf, last_event_id: LastEventId = None
 ) -> AsyncIterator[ServerSentEvent]:
     """The states of rounds and the account's own fills: provisional, settled, busted."""
-    async for row in venue.events.subscribe(account, last_event_id):
+    slot.append(rows := venue.events.subscribe(account, last_event_id))
+    async for row in rows:
         yield _event(row)

@@ -27,6 +27,7 @@ BURST: Final = 50
 MAX_CONNECTIONS: Final = 64
 _HASH: Final = re.compile(r"0x[0-9a-f]{64}")
 _STATUSES: Final = {
+    "order-malformed": 400,
     "content-type": 415,
     "body-too-large": 413,
     "bad-signature": 401,
@@ -98,7 +99,9 @@ async def _body(request: Request) -> bytes:
 
 
 def _problem(status: int, code: str, detail: str, hint: str) -> JSONResponse:
-    body = {"type": f"urn:darkpool:problem:{code}", "status": status, "detail": detail, "hint": hint}
+    title = code.replace("-", " ").capitalize()
+    kind = f"urn:darkpool:problem:{code}"
+    body = {"type": kind, "title": title, "status": status, "detail": detail, "hint": hint}
     return JSONResponse(body, status_code=status, media_type=_PROBLEM)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -113,7 +113,7 @@ class EventsStandIn:
     def __init__(self, venue: StandIn) -> None:
         self._venue = venue
 
-    async def subscribe(self, account: Address | None, after: int | None) -> AsyncIterator[EventRow]:
+    async def subscribe(self, account: Address | None, after: int | None) -> AsyncGenerator[EventRow, None]:
         rows = await self._venue.read(lambda store: store.events(after=after or 0, account=account))
         for row in rows:
             yield row

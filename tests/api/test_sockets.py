@@ -53,6 +53,28 @@ async def test_a_stream_is_live_and_ends_with_its_client(venue: StandIn, live: E
         await until(lambda: (state.streams, len(live._readers)), (0, 0))
 
 
+async def test_readers_who_leave_in_the_middle_leave_no_trace(
+    venue: StandIn, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Anybody could fill the log with tracebacks otherwise, without a signature."""
+    many = [row(number) for number in range(1, 2_000)]
+
+    async def stored(after: int, _account: Address | None) -> Sequence[EventRow]:
+        return many[after : after + 200]
+
+    venue.events = events = Events(stored, 4)  # type: ignore[assignment]
+    async with uvicorn_of(venue) as (url, server):
+        port = int(url.rpartition(":")[2])
+        for _ in range(5):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /v1/events HTTP/1.1\r\nHost: x\r\nLast-Event-ID: 0\r\n\r\n")
+            assert await reader.read(100)
+            writer.transport.abort()
+        state = server.config.app.state  # type: ignore[union-attr]
+        await until(lambda: (state.streams, len(events._readers)), (0, 0))
+    assert [r for r in caplog.records if r.exc_info or r.levelname in {"ERROR", "CRITICAL"}] == []
+
+
 async def test_the_venue_ends_its_streams_when_it_closes(venue: StandIn, live: Events) -> None:
     async with (
         uvicorn_of(venue) as (url, _),
