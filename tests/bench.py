@@ -38,7 +38,7 @@ from darkpool.plan import Options
 from darkpool.run import MEMBERS, THRESHOLD, Run, RunReport
 from darkpool.types import Address, Lots, PrivateKey, Quanta, RoundId, Tick
 from darkpool.wallet import Wallet
-from tests.bench_service import service
+from tests.bench_service import FULL, service
 from tests.encrypted import plan_of
 from tests.figures import Figure, figures_table, machine
 
@@ -180,6 +180,11 @@ def a_round(seats: list[Seat]) -> list[Figure]:
     ]
 
 
+def the_service(seats: list[Seat]) -> list[Figure]:
+    """Enough orders for its memory to show whether it grows."""
+    return service(seats, FULL)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
@@ -189,7 +194,7 @@ def main() -> None:
     sys.stderr.write("key ceremony at 3072 bits …\n")
     seats = ceremony(PRODUCTION, MEMBERS, THRESHOLD)
     figures = [Figure("key ceremony, two processes, once", time.perf_counter() - started, "s")]
-    for measure in (orders, openings, a_round, service):
+    for measure in (orders, openings, a_round, the_service):
         sys.stderr.write(f"{measure.__name__} …\n")
         figures += measure(seats)
     if arguments.json:
