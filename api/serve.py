@@ -15,6 +15,7 @@ from typing import Final
 import uvicorn
 
 from api.app import create_app
+from api.crowd import Crowd
 from darkpool import parent
 from darkpool.alone import alone
 from darkpool.config import Settings
@@ -30,15 +31,17 @@ LOCK: Final = "venue.lock"
 async def _serve(folder: Path, settings: Settings, sockets: Path) -> None:
     end_process_on_defects()
     async with open_venue(folder, settings, sockets) as venue:
+        crowd = Crowd(
+            create_app(venue), settings.api.max_connections, lambda: len(server.server_state.connections)
+        )
         config = uvicorn.Config(
-            create_app(venue),
+            crowd,
             host=settings.api.host,
             port=settings.api.port,
             log_config=None,
             access_log=False,  # it would say who asked for what
             server_header=False,
             proxy_headers=False,  # else any local caller could choose whom its requests count for
-            limit_concurrency=settings.api.max_connections,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=GRACE_SECONDS,
             lifespan="off",

@@ -7,15 +7,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from api.app import create_app
+from api.crowd import Crowd
 from tests.api.stand_in import StandIn
 
 
 @asynccontextmanager
-async def uvicorn_of(venue: StandIn) -> AsyncIterator[tuple[str, uvicorn.Server]]:
-    """Its URL and the server, which ends with the block."""
-    app = create_app(venue)  # type: ignore[arg-type]
+async def uvicorn_of(venue: StandIn, most: int | None = None) -> AsyncIterator[tuple[str, uvicorn.Server]]:
+    """Its URL and the server, which ends with the block; it serves `most` connections at once."""
+    app: ASGIApp = create_app(venue)  # type: ignore[arg-type]
+    if most is not None:
+        app = Crowd(app, most, lambda: len(server.server_state.connections))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", lifespan="off"))
     running = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 - uvicorn tells nobody

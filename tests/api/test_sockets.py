@@ -138,3 +138,19 @@ async def test_a_refusal_keeps_the_connection_usable(venue: StandIn) -> None:
             is_problem(
                 await client.post("/v1/orders", content=bytes(20_000), headers=headers), "order-malformed"
             )
+
+
+async def test_more_connections_than_it_serves_are_refused_in_our_words(venue: StandIn) -> None:
+    async with uvicorn_of(venue, most=2) as (url, server):
+        port = int(url.rsplit(":", 1)[1])
+        idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+        await until(lambda: len(server.server_state.connections), 2)
+        async with httpx.AsyncClient(base_url=url) as client:
+            response = await client.get("/v1/health")
+            assert is_problem(response, "busy")
+            assert response.headers["Connection"] == "close"
+            assert int(response.headers["Retry-After"]) > 0
+            for _, writer in idle:
+                writer.close()
+            await until(lambda: len(server.server_state.connections), 0)
+            assert (await client.get("/v1/health")).status_code == 200
