@@ -15,6 +15,9 @@ PROTOCOL_VERSION: Final = 1
 
 # --- the group: BLS12-381 G1 ------------------------------------------------------------------------
 GROUP_ORDER: Final = 0x73EDA753299D7D483339D80809A1D80553BDA402FFFE5BFEFFFFFFFF00000001
+BASE_FIELD_PRIME: Final = int(
+    "1a0111ea397fe69a4b1ba7b6434bacd764774b84f38512bf6730d2a0f6b0f6241eabfffeb153ffffb9feffffffffaaab", 16
+)  # coordinates
 POINT_BYTES: Final = 48
 POINT_XY_BYTES: Final = 96
 SCALAR_BYTES: Final = 32
@@ -62,6 +65,15 @@ LABEL_ORDER_PROOF: Final = b"darkpool/v1/sealed-order-proof"
 LABEL_TERMS: Final = b"darkpool/v1/market-terms"
 LABEL_ORDER_HASH: Final = b"darkpool/v1/sealed-order-hash"
 LABEL_BLINDINGS: Final = b"darkpool/v1/order-blindings"
+LABEL_LOG_TABLE: Final = b"darkpool/v1/discrete-log-table"
+LABEL_RANGE_PROOF: Final = b"darkpool/v1/range-proof"
+LABEL_AUDITOR_SECRET: Final = b"darkpool/v1/auditor-secret-key"
+LABEL_AUDITOR_REGISTRATION: Final = b"darkpool/v1/auditor-registration"
+LABEL_AUDITOR_SHARING: Final = b"darkpool/v1/auditor-sharing"
+LABEL_AUDITOR_SHARE: Final = b"darkpool/v1/auditor-key-share"
+LABEL_AUDITOR_PARTIAL: Final = b"darkpool/v1/auditor-partial"
+LABEL_AUDITOR_REQUEST: Final = b"darkpool/v1/auditor-request"
+LABEL_PREDICATE: Final = b"darkpool/v1/account-predicate"
 
 
 @dataclass(frozen=True, slots=True)

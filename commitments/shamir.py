@@ -1,4 +1,4 @@
-"""Shamir's secret sharing modulo the fixed prime of the clearing.
+"""Shamir's secret sharing modulo a prime p, which is that of the clearing unless another is given.
 
 Member i (1..n) holds f(i), f of degree <= t over GF(p), f(0) the secret. Any t shares say nothing; t+1 give
 the secret; every further one is a check, so n >= 2t+1 shares expose up to t false ones.
@@ -33,43 +33,43 @@ def checked_committee(n: int, t: int) -> None:
         raise ParameterError(f"n = {n}, t = {t}: need 0 <= t < n <= {MAX_MEMBERS}")
 
 
-def share(secret: int, n: int, t: int, rng: Randomness = secrets) -> dict[int, int]:
+def share(secret: int, n: int, t: int, rng: Randomness = secrets, prime: int = FIELD_PRIME) -> dict[int, int]:
     """Fresh shares of `secret` (taken modulo p), by member index 1..n.
 
     Raises ParameterError unless 0 <= t < n.
     """
     checked_committee(n, t)
-    coefficients = [secret % FIELD_PRIME, *(rng.randbelow(FIELD_PRIME) for _ in range(t))]
+    coefficients = [secret % prime, *(rng.randbelow(prime) for _ in range(t))]
     shares = {}
     for i in range(1, n + 1):
         value = 0
         for c in reversed(coefficients):
-            value = (value * i + c) % FIELD_PRIME
+            value = (value * i + c) % prime
         shares[i] = value
     return shares
 
 
 @lru_cache(maxsize=1024)
-def _lagrange(indices: tuple[int, ...], at: int) -> tuple[int, ...]:
+def _lagrange(indices: tuple[int, ...], at: int, prime: int) -> tuple[int, ...]:
     coefficients = []
     for i in indices:
         above, below = 1, 1
         for j in indices:
             if j != i:
-                above = above * (at - j) % FIELD_PRIME
-                below = below * (i - j) % FIELD_PRIME
-        coefficients.append(above * pow(below, -1, FIELD_PRIME) % FIELD_PRIME)
+                above = above * (at - j) % prime
+                below = below * (i - j) % prime
+        coefficients.append(above * pow(below, -1, prime) % prime)
     return tuple(coefficients)
 
 
-def lagrange(indices: tuple[int, ...], at: int = 0) -> dict[int, int]:
+def lagrange(indices: tuple[int, ...], at: int = 0, prime: int = FIELD_PRIME) -> dict[int, int]:
     """Coefficients l_i with f(at) = sum l_i f(i) mod p, for every f of degree below len(indices).
 
     `indices` are distinct member indices. Raises ParameterError if they are not, or if there are none.
     """
     if not indices or len(set(indices)) != len(indices) or min(indices) < 1 or max(indices) > MAX_MEMBERS:
         raise ParameterError(f"{indices} are not distinct indices in 1..{MAX_MEMBERS}")
-    return dict(zip(indices, _lagrange(indices, at), strict=True))
+    return dict(zip(indices, _lagrange(indices, at, prime), strict=True))
 
 
 def reconstruct(shares: Mapping[int, int], n: int, t: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,52 +12,12 @@ from commitments.errors import VerificationError
 from commitments.order_proof import BLINDINGS
 from commitments.order_verify import verify
 from commitments.params import CHALLENGE_BITS, LABEL_ORDER_PROOF, POWERS_CHALLENGE_BITS
-from commitments.transcript import Transcript
 from tests.commitments_equations import challenges
 from tests.commitments_support import a_sample, published_key
+from tests.transcript_tape import Tape, taped
 
 KEY = published_key()
 ORDER = a_sample(levels=9, auditors=2)  # three ciphertexts
-
-
-@dataclass
-class Tape:
-    """What went through a transcript, and what to change on the way: element, then XOR mask of a byte."""
-
-    absorbed: list[tuple[bytes, bytes]] = field(default_factory=list)
-    challenges: dict[bytes, int] = field(default_factory=dict)
-    sizes: dict[bytes, int] = field(default_factory=dict)
-    at_challenge: dict[bytes, int] = field(default_factory=dict)
-    protocols: list[bytes] = field(default_factory=list)
-    flip: int | None = None
-    where: int = 0
-    relabel: int | None = None
-    rename: bool = False
-
-
-def taped(tape: Tape) -> type[Transcript]:
-    class Taped(Transcript):
-        __slots__ = ()
-
-        def __init__(self, protocol: bytes) -> None:
-            tape.protocols.append(protocol)
-            super().__init__(protocol + b"x" if tape.rename else protocol)
-
-        def absorb(self, label: bytes, data: bytes) -> None:
-            index = len(tape.absorbed)
-            tape.absorbed.append((label, data))
-            if index == tape.flip:
-                at = tape.where % len(data)
-                data = data[:at] + bytes([data[at] ^ 1 << tape.where % 8]) + data[at + 1 :]
-            super().absorb(label + b"x" if index == tape.relabel else label, data)
-
-        def challenge(self, label: bytes, bits: int) -> int:
-            value = super().challenge(label, bits)
-            tape.challenges[label], tape.sizes[label] = value, bits
-            tape.at_challenge[label] = len(tape.absorbed)
-            return value
-
-    return Taped
 
 
 def verify_taped(monkeypatch: pytest.MonkeyPatch, tape: Tape) -> None:
