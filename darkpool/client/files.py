@@ -51,9 +51,10 @@ def read_file(path: Path, limit: int) -> bytes | None:
         return None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}", "check the path") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # of a directory fdopen makes no file
+        os.close(descriptor)
+        raise ConfigError(f"{path}: not a regular file", "check the path")
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ConfigError(f"{path}: not a regular file", "check the path")
         data = file.read(limit + 1)
     if len(data) > limit:
         raise ConfigError(f"{path}: over {limit} bytes", "check the path")
