@@ -84,9 +84,19 @@ class Intake:
         """Orders waiting or being verified."""
         return len(self._inside)
 
+    def holds(self, digest: bytes) -> bool:
+        """Whether the order of that hash waits or is being verified."""
+        return digest in self._inside
+
     def inside(self, account: Address) -> list[tuple[Draft, ListedOrder]]:
         """What the account has inside, in order, so that its next order can follow on it."""
         return [(w.draft, w.order) for w in self._inside.values() if w.order.account == account]
+
+    async def decided(self, account: Address) -> None:
+        """Returns once each order that the account has inside now is in the log or refused."""
+        answers = [w.answer for w in self._inside.values() if w.order.account == account]
+        if answers:
+            await asyncio.wait(answers)
 
     async def submit(self, draft: Draft, order: ListedOrder) -> Committed:
         """The entry of an order that passed the cheap checks, once it is durable.

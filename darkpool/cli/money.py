@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from darkpool.cli.arguments import TokenArgument, decimal
 from darkpool.cli.options import JsonOption
 from darkpool.cli.trader import (
     DEFAULT_HOME,
@@ -123,6 +124,7 @@ def recover(
         "orders": len(done.families),
         "rounds": len(done.fills),
         "receipts": done.receipts,
+        "not_renewed": [str(root) for root in done.set_aside],
         "balances": [balance_view(b) for b in done.balances],
     }
     text = f"{len(done.families)} orders, {done.receipts} receipts, fills of {len(done.fills)} rounds"
@@ -130,8 +132,8 @@ def recover(
 
 
 def deposit(
-    amount: Annotated[str, typer.Argument(help="Decimal of tokens.")],
-    token: Annotated[str, typer.Argument(help="Symbol of the token.")],
+    amount: Annotated[str, typer.Argument(help="Decimal of tokens.", parser=decimal("amount"))],
+    token: TokenArgument,
     home: HomeOption = DEFAULT_HOME,
     venue: VenueOption = DEFAULT_VENUE,
     rpc_url: ChainOption = DEFAULT_RPC,
@@ -151,9 +153,13 @@ def deposit(
 
 
 def withdraw(
-    token: Annotated[str, typer.Argument(help="Symbol of the token.")],
+    token: TokenArgument,
     amount: Annotated[
-        str | None, typer.Argument(help="Decimal of tokens to ask for; left out: collect what was asked for.")
+        str | None,
+        typer.Argument(
+            help="Decimal of tokens to ask for; left out: collect what was asked for.",
+            parser=decimal("amount"),
+        ),
     ] = None,
     home: HomeOption = DEFAULT_HOME,
     venue: VenueOption = DEFAULT_VENUE,

@@ -10,6 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from darkpool.cli import money
+from darkpool.cli.arguments import (
+    NEGATIVE,
+    IdArgument,
+    OptionalId,
+    PriceArgument,
+    QuantityArgument,
+    SideArgument,
+    SideName,
+)
 from darkpool.cli.options import JsonOption
 from darkpool.cli.trader import (
     DEFAULT_HOME,
@@ -22,6 +31,7 @@ from darkpool.cli.trader import (
     opened,
     say,
     show,
+    tell_set_aside,
     trader,
 )
 
@@ -35,13 +45,6 @@ _ORDER_COLUMNS = ("id", "market", "side", "quantity", "price", "state", "filled"
 _FILL_COLUMNS = ("id", "market", "round", "side", "quantity", "price", "state", "reference")
 
 
-class SideName(StrEnum):
-    """Sides."""
-
-    BUY = "buy"
-    SELL = "sell"
-
-
 class TimeName(StrEnum):
     """Times in force."""
 
@@ -50,17 +53,11 @@ class TimeName(StrEnum):
     GOOD_TILL_CANCELLED = "gtc"
 
 
-SideArgument = Annotated[SideName, typer.Argument(help="buy or sell.")]
-QuantityArgument = Annotated[str, typer.Argument(help="Decimal of base tokens; 0 is a decoy.")]
-PriceArgument = Annotated[
-    str | None, typer.Argument(help="Limit in quote tokens per base token; left out: any price of the grid.")
-]
 TimeOption = Annotated[
     TimeName,
     typer.Option("--time-in-force", help="This round only, till --valid-until, or till cancelled."),
 ]
 ValidOption = Annotated[int | None, typer.Option(help="With gtt: unix seconds.", min=1)]
-IdArgument = Annotated[int, typer.Argument(help="The order's id, as `order submit` named it.", min=0)]
 MarketOption = Annotated[str, typer.Option(help="Name of the market; needed if there are several.")]
 
 
@@ -78,7 +75,9 @@ def _wanted(
     return wanted(market, side.value, quantity, price, time_in_force.value, valid_until, reference)
 
 
-@order.command(epilog="Example: darkpool order submit buy 0.50 1999.95 --reference desk-7")
+@order.command(
+    context_settings=NEGATIVE, epilog="Example: darkpool order submit buy 0.50 1999.95 --reference desk-7"
+)
 def submit(
     side: SideArgument,
     quantity: QuantityArgument,
@@ -105,29 +104,31 @@ def submit(
     say(view, text, as_json=as_json)
 
 
-@order.command(epilog="Example: darkpool order status 3 --json")
+@order.command(context_settings=NEGATIVE, epilog="Example: darkpool order status 3 --json")
 def status(
-    order_id: Annotated[int | None, typer.Argument(help="One order; left out: all.", min=0)] = None,
+    order_id: OptionalId = None,
     home: HomeOption = DEFAULT_HOME,
     venue: VenueOption = DEFAULT_VENUE,
     rpc_url: CheckOption = None,
     passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Orders, and what became of them."""
-    from darkpool.client.views import order_view
+    """Orders, and what became of them; unanswered ones are sent again when the next order is placed."""
+    from darkpool.client.views import order_views
     from darkpool.errors import OrderRefused
 
     with trader(home, venue, passphrase_file, rpc_url=rpc_url, read_only=True) as found:
-        families, now = found.orders(), int(time.time())
-        if order_id is not None and order_id not in families:
+        unanswered = found.unanswered()  # first: what is answered meanwhile is in the orders
+        families, now = found.orders().values(), int(time.time())
+        rows = order_views(families, unanswered, found.markets, now, found.ended)
+    if order_id is not None:
+        rows = [row for row in rows if row["id"] == str(order_id)]
+        if not rows:
             raise OrderRefused(f"order: none of the name {order_id}", "darkpool order status lists them")
-        chosen = families.values() if order_id is None else [families[order_id]]
-        rows = [order_view(f, found.markets[f.latest.record.market], now, found.ended) for f in chosen]
     show("Orders", rows, as_json=as_json, columns=_ORDER_COLUMNS)
 
 
-@order.command(epilog="Example: darkpool order cancel 3")
+@order.command(context_settings=NEGATIVE, epilog="Example: darkpool order cancel 3")
 def cancel(
     order_id: IdArgument,
     home: HomeOption = DEFAULT_HOME,
@@ -135,11 +136,16 @@ def cancel(
     passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Take an order out of the book; nothing of it is renewed."""
-    with trader(home, venue, passphrase_file) as found:
+    """Take an order out of the book; nothing of it is renewed, or sent again if it had no answer."""
+    with trader(home, venue, passphrase_file, send=False) as found:
+        unanswered = any(own.root == order_id for own in found.unanswered())
         done = found.cancel(order_id)
     entry = None if done is None else done.sequence
-    text = f"order {order_id} is cancelled" + ("" if entry is None else f", entry {entry} of the log")
+    text = f"order {order_id} is cancelled"
+    if entry is not None:
+        text += f", entry {entry} of the log"
+    elif unanswered:
+        text = f"order {order_id} is taken back: the venue does not have it, and it is not sent again"
     say({"id": str(order_id), "sequence": entry}, text, as_json=as_json)
 
 
@@ -151,14 +157,21 @@ def cancel_all(
     passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Take every unsealed order out of the book; nothing is renewed."""
-    with trader(home, venue, passphrase_file) as found:
+    """Take every unsealed order out of the book; nothing is renewed or sent again."""
+    with trader(home, venue, passphrase_file, send=False) as found:
+        ended, unanswered = found.ended, len(found.unanswered())
         entries = [done.sequence for done in found.cancel_all(market)]
-    text = f"all unsealed orders are cancelled, entries {entries} of the log"
+        ceased = len(found.ended - ended) + unanswered - len(found.unanswered())
+    if entries:
+        text = f"all unsealed orders are cancelled, log entry {', '.join(map(str, entries))}"
+    elif ceased:
+        text = "no unsealed order stood; what was sealed, left over or unanswered is not placed again"
+    else:
+        text = "there was nothing to cancel"
     say({"sequences": entries}, text, as_json=as_json)
 
 
-@order.command(epilog="Example: darkpool order replace 3 buy 0.80 2000.00")
+@order.command(context_settings=NEGATIVE, epilog="Example: darkpool order replace 3 buy 0.80 2000.00")
 def replace(
     order_id: IdArgument,
     side: SideArgument,
@@ -217,13 +230,14 @@ def watch(
         folder = home_of(home)
         keystore = opened(folder, passphrase_file)
         async with AsyncTrader.open(venue, folder, keystore, read_only=not renew) as found:
+            tell_set_aside(found.set_aside)
             async for kind, data in Live(found, renew=renew).events():
                 tell(kind, data)
 
     asyncio.run(run())
 
 
-@receipt.command(epilog="Example: darkpool receipt check 3")
+@receipt.command(context_settings=NEGATIVE, epilog="Example: darkpool receipt check 3")
 def check(
     order_id: IdArgument,
     home: HomeOption = DEFAULT_HOME,
@@ -287,4 +301,5 @@ def register(app: typer.Typer) -> None:
         (watch, "watch --renew"),
         (gateway, "gateway --port 8470"),
     ):
-        app.command(epilog=f"Example: darkpool {example}")(command)
+        settings = NEGATIVE if command in {money.deposit, money.withdraw} else None
+        app.command(epilog=f"Example: darkpool {example}", context_settings=settings)(command)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, TypeVar
 
+import httpx
+
 from darkpool.chain import Chain
 from darkpool.client.account_state import check_committee
 from darkpool.client.answers import MarketInfo
@@ -13,9 +15,12 @@ from darkpool.client.steps import Work
 from darkpool.client.trader_home import TraderHome
 from darkpool.client.venue_api import VenueApi
 from darkpool.client.venue_identity import VenueIdentity
-from darkpool.errors import ConfigError, PeerFault
+from darkpool.errors import ChainError, ConfigError, PeerFault
 
 T = TypeVar("T")
+
+CHAIN_SECONDS: Final = 5.0
+"""Within which a node must answer its first question; those that follow may take longer."""
 
 _SHOWN: Final = 64
 
@@ -87,6 +92,7 @@ class Connection:
             raise ConfigError("chain: no RPC URL", "give --rpc-url, or set DARKPOOL_RPC_URL")
 
         def done() -> T:
+            _check_answers(url)
             if self._chain is None:
                 chain = Chain.rpc(url, finality=0)  # every block counts: check_balances undoes the latest
                 chain.attach(vault)
@@ -94,3 +100,18 @@ class Connection:
             return work(self._chain)
 
         return await Work(done)
+
+
+def _check_answers(url: str) -> None:
+    """Raises ChainError, which shows nothing of the URL, if no node answers there soon."""
+    question = {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}
+    try:
+        with httpx.stream("POST", url, json=question, timeout=CHAIN_SECONDS):
+            return  # somebody is there; `Chain.rpc` judges what they say
+    except (httpx.UnsupportedProtocol, httpx.InvalidURL):
+        return  # it says too what a URL must be like
+    except httpx.HTTPError as error:
+        raise ChainError(
+            f"chain: the node does not answer ({type(error).__name__}, {CHAIN_SECONDS:.0f} s at most)",
+            "check DARKPOOL_RPC_URL or --rpc-url, and that the node runs",
+        ) from None

@@ -3,19 +3,21 @@
     reserve nonces (durable) -> draft -> prove and sign -> outbox (durable) -> send -> check receipt -> keep
 
 An order is in the outbox before it is sent and leaves it with its receipt or its refusal; one that got
-neither is sent again first thing, which is the same order to the venue. Orders in one go are each drafted
-against the F that the one before leaves; from the first refusal on they are refused together, and drafted
-anew.
+neither is sent again before anything else is placed, which is the same order to the venue. Orders in one go
+are each drafted against the F that the one before leaves; from the first refusal on they are refused
+together, and drafted anew.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from commitments.encoding import Reader
+from commitments.errors import CommitmentsError
 from commitments.order_statement import Statement
 from darkpool.book import cancel_digest
 from darkpool.client.account_state import AccountState
@@ -24,13 +26,14 @@ from darkpool.client.connection import Connection
 from darkpool.client.history import History
 from darkpool.client.intent import Intent
 from darkpool.client.outgoing import Outgoing
+from darkpool.client.own_order import OwnOrder, open_order
 from darkpool.client.prover import Job, Prover
 from darkpool.client.steps import Sleep, Work
 from darkpool.client.trader_home import TraderHome
-from darkpool.client.venue_api import VenueRefused
+from darkpool.client.venue_api import HALTED, VenueRefused
 from darkpool.draft import Collateral, Draft, Standing, draft
 from darkpool.eip712 import sign_digest
-from darkpool.errors import DarkpoolError, OrderRefused, PeerFault
+from darkpool.errors import ConfigError, DarkpoolError, OrderRefused, PeerFault
 from darkpool.keystore import Keystore
 from darkpool.market import RoundState
 from darkpool.order import TimeInForce
@@ -45,6 +48,8 @@ _PAUSE: Final = 0.3
 _ROUND_PAUSE: Final = 3.0
 # What a new draft against the present state of things may mend.
 _AGAIN: Final = frozenset({"collateral-decreased", "nonce-used", "nonce-beyond-window", "round-closed"})
+
+log = logging.getLogger("darkpool.client")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +76,38 @@ class Submission:
         self._free: dict[Address, Collateral] = {}
 
     async def flush(self) -> None:
-        """Send what has no answer yet; afterwards each is accepted or gone. Raises Unreachable, PeerFault."""
+        """Send what has no answer yet; then each is accepted or gone. Raises what leaves one in doubt."""
+        self._home.check_writable()
         for outgoing in self._home.outgoing():
+            root = self._own(outgoing).root
             try:
                 await self._deliver(outgoing)
-            except VenueRefused as refused:
-                if _in_doubt(refused):
-                    raise
+            except DarkpoolError as error:
+                if _in_doubt(error):
+                    raise _kept(error, root) from None
                 self._home.refused(outgoing.hash)
+                log.warning("order %d had no answer, was sent again and is refused: %s", root, error)
+
+    def unanswered(self) -> list[OwnOrder]:
+        """Orders signed that have no answer yet, oldest first; the venue may have them or not."""
+        return [self._own(outgoing) for outgoing in self._home.outgoing()]
+
+    def _own(self, outgoing: Outgoing) -> OwnOrder:
+        try:
+            statement = Statement.read(Reader(outgoing.raw))
+        except CommitmentsError as error:
+            raise ConfigError(
+                f"outbox: {outgoing.hash.hex()}.order is no order: {error}",
+                "move it away; the venue never had it",
+            ) from None
+        info = self._connection.info(statement.market)
+        return open_order(outgoing.raw, info.terms, self._keystore.address, self._keystore.seed)
 
     async def submit(self, intents: Sequence[Intent]) -> list[Outcome]:
-        """One outcome each, in order. Only what concerns none in particular is raised."""
+        """One outcome each, in order. Only what concerns none in particular is raised.
+
+        Nothing is sent behind an order in doubt: what it could lock depends on that one.
+        """
         outcomes: list[Outcome] = []
         tries = 1
         while len(outcomes) < len(intents):
@@ -96,6 +122,8 @@ class Submission:
                 else:
                     tries = 1
             outcomes += part
+            if isinstance(last, DarkpoolError) and _in_doubt(last):
+                outcomes += [_unsent() for _ in intents[len(outcomes) :]]
         return outcomes
 
     async def _some(self, intents: Sequence[Intent]) -> list[Outcome]:
@@ -182,15 +210,15 @@ class Submission:
             self._home.put(outgoing)
         outcomes: list[Outcome] = []
         for (intent, done), outgoing in zip(signed, going, strict=True):
+            root = done.statement.nonce if intent.root is None else intent.root
             try:
                 receipt = await self._deliver(outgoing)
             except DarkpoolError as error:
                 self._state = None
-                sent = len(outcomes) + _in_doubt(error)
-                for unsent in going[sent:]:
+                doubt = _in_doubt(error)
+                for unsent in going[len(outcomes) + doubt :]:
                     self._home.refused(unsent.hash)
-                return [*outcomes, error]
-            root = done.statement.nonce if intent.root is None else intent.root
+                return [*outcomes, _kept(error, root) if doubt else error]
             outcomes.append(Placed(root, outgoing.hash, receipt))
         return outcomes
 
@@ -205,10 +233,16 @@ class Submission:
         """Send it; the receipt, checked and kept."""
         api, statement = self._connection.api, Statement.read(Reader(outgoing.raw))
         info = self._connection.info(statement.market)
-        if outgoing.replaces is None:
-            receipt = await api.submit(outgoing.raw)
-        else:
-            receipt = await api.replace(outgoing.raw, *outgoing.replaces)
+        try:
+            if outgoing.replaces is None:
+                receipt = await api.submit(outgoing.raw)
+            else:
+                receipt = await api.replace(outgoing.raw, *outgoing.replaces)
+        except VenueRefused as refused:
+            # A venue that stops says so as well, and may have written the order before.
+            if refused.code != HALTED or (kept := await api.receipt(outgoing.hash)) is None:
+                raise
+            receipt = kept.receipt
         kind = Kind.ORDER if outgoing.replaces is None else Kind.REPLACE
         check_receipt(receipt, kind, outgoing.hash, self._keystore.address, info)
         if receipt.policy != statement.policy_hash:
@@ -218,8 +252,25 @@ class Submission:
 
 
 def _in_doubt(error: DarkpoolError) -> bool:
-    """Whether the order may be accepted all the same: the venue did not say no to it."""
-    return not isinstance(error, OrderRefused) or (isinstance(error, VenueRefused) and error.status >= 500)  # noqa: PLR2004
+    """Whether the order may be accepted all the same: the venue did not say no to it. Halted is a no."""
+    if isinstance(error, VenueRefused):
+        return error.status >= 500 and error.code != HALTED  # noqa: PLR2004
+    return not isinstance(error, OrderRefused)
+
+
+def _unsent() -> OrderRefused:
+    return OrderRefused(
+        "order: not sent, for one before it has no answer", "send it again once that is known", "not-sent"
+    )
+
+
+def _kept(error: DarkpoolError, root: int) -> DarkpoolError:
+    """The error of an order in doubt, with a hint that says so."""
+    error.hint = (
+        f"order {root} may still be placed: it is kept, and sent again by the next command that places one. "
+        f"`darkpool order status` says what became of it, `darkpool order cancel {root}` takes it back"
+    )
+    return error
 
 
 def check_receipt(receipt: Receipt, kind: Kind, subject: bytes, account: Address, info: MarketInfo) -> None:

@@ -23,6 +23,7 @@ from darkpool.client.answers import MarketInfo
 from darkpool.client.event_stream import Event
 from darkpool.client.family import Family
 from darkpool.client.intent import Wanted
+from darkpool.client.own_order import OwnOrder
 from darkpool.client.prover import Prover
 from darkpool.client.round_fills import RoundFills
 from darkpool.client.shells import Blocking, Concurrent
@@ -59,6 +60,15 @@ class _Shell:
         return self._trading.ended
 
     @property
+    def set_aside(self) -> tuple[int, ...]:
+        """Families with something left that are not renewed, as the folder was opened without its past."""
+        return self._trading.set_aside
+
+    def unanswered(self) -> list[OwnOrder]:
+        """Orders signed here that have no answer yet."""
+        return self._trading.unanswered()
+
+    @property
     def markets(self) -> Mapping[bytes, MarketInfo]:
         """Markets by id, as they last were."""
         return self._trading.connection.markets
@@ -81,9 +91,10 @@ class Trader(_Shell):
         *,
         rpc_url: str | None = None,
         read_only: bool = False,
+        send: bool = True,
         workers: int = 0,
     ) -> Iterator[Trader]:
-        """Connect; what was signed before and has no answer yet is sent first, unless `read_only`.
+        """Connect; with `send`, unless `read_only`, what has no answer yet is sent first.
 
         rpc_url: of the trader's own node, for deposits and to check the venue by; workers: processes that
         prove. Raises ConfigError (the folder is in use, the venue another), Unreachable, PeerFault.
@@ -92,7 +103,7 @@ class Trader(_Shell):
         try:
             with nullcontext() if read_only else home.lock(), Blocking(venue) as shell:
                 trader = cls(Trading(keystore, home, prover, rpc_url), keystore, shell)
-                trader._run(trader._trading.connect(read_only=read_only))
+                trader._run(trader._trading.connect(read_only=read_only, send=send))
                 yield trader
         finally:
             prover.close()
@@ -203,6 +214,7 @@ class AsyncTrader(_Shell):
         *,
         rpc_url: str | None = None,
         read_only: bool = False,
+        send: bool = True,
         workers: int = 0,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> AsyncIterator[AsyncTrader]:
@@ -212,7 +224,7 @@ class AsyncTrader(_Shell):
             with nullcontext() if read_only else home.lock():
                 async with Concurrent(venue, transport) as shell:
                     trader = cls(Trading(keystore, home, prover, rpc_url), keystore, shell)
-                    await trader._run(trader._trading.connect(read_only=read_only))
+                    await trader._run(trader._trading.connect(read_only=read_only, send=send))
                     yield trader
         finally:
             prover.close()

@@ -20,7 +20,7 @@ import fcntl
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -40,10 +40,10 @@ from darkpool.types import Nonce
 SPARE_NONCES: Final = 16
 """Left out after a recovery: there may be orders under them that never reached the venue."""
 
-MAX_ENDED: Final = 4_096
+MAX_ENDED: Final = 1 << 16
 _DAY: Final = 86_400
 _VERSION: Final = 1
-_MAX_STATE: Final = 1 << 20
+_MAX_STATE: Final = 1 << 22
 _MAX_RECEIPT: Final = 1 << 12
 
 
@@ -132,9 +132,13 @@ class TraderHome:
                 f"{path}: {error}", "restore it, or move the folder away and run `darkpool recover`"
             ) from None
 
-    def _write(self, state: _State) -> None:
+    def check_writable(self) -> None:
+        """Raises ConfigError unless this process holds the lock."""
         if not self._locked:
             raise ConfigError(f"{self.folder}: open for reading only", "open it for trading")
+
+    def _write(self, state: _State) -> None:
+        self.check_writable()
         write_file(self.folder / "trader.json", json.dumps(state.as_json(), indent=2).encode())
         self._state = state
 
@@ -142,12 +146,23 @@ class TraderHome:
         """The account is new: nothing was ever signed for it."""
         self._write(replace(self._state, next_nonce=0))
 
-    def recovered(self, known: int, now: int) -> None:
-        """What was signed for is not known here, if so: begin above what the venue knows, `known` nonces."""
-        if self._state.next_nonce is None:
+    @property
+    def venue(self) -> VenueIdentity | None:
+        """The venue this folder trades at; None before its first visit."""
+        return self._state.venue
+
+    @property
+    def has_past(self) -> bool:
+        """Whether this folder knows what was signed for, and which families have ended."""
+        return self._state.next_nonce is not None
+
+    def recovered(self, known: int, now: int, ended: Sequence[int] = ()) -> None:
+        """If it has no past: begin above what the venue knows, `known` nonces, and renew none of `ended`."""
+        if not self.has_past:
             following = known + SPARE_NONCES
             spared = dict.fromkeys(range(known, following), now // _DAY)
-            self._write(replace(self._state, next_nonce=following, unfilled=spared))
+            kept = tuple(ended)[-MAX_ENDED:]
+            self._write(replace(self._state, next_nonce=following, unfilled=spared, ended=kept))
 
     def pin(self, found: VenueIdentity) -> None:
         """Keep the venue's identity, or raise ConfigError if it is not the one kept."""
@@ -203,6 +218,8 @@ class TraderHome:
                 state,
                 next_nonce=max(following, max(chosen) + 1),
                 unfilled={**unfilled, **dict.fromkeys(chosen, day)},
+                # A nonce signed for anew names another family than the one that was taken back.
+                ended=tuple(root for root in state.ended if root not in chosen),
             )
         )
         return [Nonce(n) for n in chosen]
@@ -226,20 +243,23 @@ class TraderHome:
 
     def outgoing(self) -> list[Outgoing]:
         """What has no answer yet, oldest first."""
-        paths = sorted(
-            (self.folder / "outbox").glob("*.order"), key=lambda path: (path.stat().st_mtime_ns, path.name)
-        )
+        paths = []
+        for path in (self.folder / "outbox").glob("*.order"):
+            with suppress(FileNotFoundError):  # whoever holds the lock had its answer just now
+                paths.append((path.stat().st_mtime_ns, path))
         found = []
-        for path in paths:
+        for _, path in sorted(paths):
             data = read_file(path, 2 * MAX_ORDER_BYTES)
+            if data is None:
+                continue
             try:
-                found.append(Outgoing.decode(data or b""))
+                found.append(Outgoing.decode(data))
             except DecodeError as error:
                 raise ConfigError(f"{path}: {error}", "move it away; the venue never had it") from None
         return found
 
     def refused(self, digest: bytes) -> None:
-        """The order was not taken, or never sent."""
+        """The order was not taken, or never sent, or is taken back."""
         self._outbox(digest).unlink(missing_ok=True)
 
     def accepted(self, outgoing: Outgoing, receipt: Receipt) -> None:

@@ -15,6 +15,7 @@ from darkpool.client.family import Family, families
 from darkpool.client.funds import Funds, tokens_of
 from darkpool.client.history import History
 from darkpool.client.intent import Wanted, intent_of, renewal
+from darkpool.client.own_order import OwnOrder
 from darkpool.client.prover import Prover
 from darkpool.client.round_fills import RoundFills
 from darkpool.client.submission import Outcome, Placed, Submission, check_receipt
@@ -25,6 +26,8 @@ from darkpool.errors import DarkpoolError, OrderRefused, PeerFault
 from darkpool.inclusion import check_inclusion
 from darkpool.instrument import TokenUnits
 from darkpool.keystore import Keystore
+from darkpool.market import RoundState
+from darkpool.order import TimeInForce
 from darkpool.receipt import Kind, Receipt
 from darkpool.store.records import OrderState
 from darkpool.types import Address, Nonce, Quanta
@@ -43,12 +46,13 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What was found again, from the keystore and the venue's data."""
+    """What was found again, from the keystore and the venue's data. set_aside: as `Trading.set_aside`."""
 
     families: tuple[Family, ...] = field(repr=False)
     fills: tuple[RoundFills, ...] = field(repr=False)
     balances: tuple[Balance, ...] = field(repr=False)
     receipts: int
+    set_aside: tuple[int, ...]
 
 
 class Trading:
@@ -63,17 +67,45 @@ class Trading:
         self.funds: Final = Funds(self.connection, keystore)
         self._submission = Submission(self.connection, self.history, keystore, home, prover)
         self._keystore, self._home = keystore, home
+        self.set_aside: tuple[int, ...] = ()
+        """Families, by root, with something left and not renewed, as the folder came without its past."""
 
     @property
     def ended(self) -> frozenset[int]:
         """Families of which the trader wants nothing renewed."""
         return self._home.ended
 
-    async def connect(self, *, read_only: bool) -> None:
-        """Meet the venue, and end what was on its way. Raises as VenueApi, ConfigError, ChainError."""
+    async def connect(self, *, read_only: bool, send: bool = True) -> None:
+        """Meet the venue, and with `send` end what was on its way.
+
+        Raises as VenueApi, ConfigError, ChainError.
+        """
         await self.connection.refresh()
         if not read_only:
-            await self._submission.flush()
+            if send:
+                await self._submission.flush()
+            await self._take_up()
+
+    async def _take_up(self) -> None:
+        """A folder without its past does not know what was cancelled, so it renews nothing that is left.
+
+        That is what waits, and what a sealed round may leave: for that a cancellation comes too late, and
+        only the folder it came from knows.
+        """
+        if self._home.has_past:
+            return
+        state, now = await self.history.state(), int(time.time())
+        found = (await self.families()).values()
+        left = tuple(f.root for f in found if f.waiting(now) or self._may_leave(f))
+        self._home.recovered(state.answer.highest_used + 1, now, left)
+        self.set_aside = left
+
+    def _may_leave(self, family: Family) -> bool:
+        record = family.latest.record
+        if record.state is not OrderState.STANDING or record.time_in_force == TimeInForce.ROUND:
+            return False
+        state = self.connection.info(record.market).round_state
+        return state in {RoundState.SEALED, RoundState.CLEARING}
 
     # --- placing ------------------------------------------------------------------------------------
 
@@ -81,9 +113,10 @@ class Trading:
         """One outcome each, in order; later ones are proven against what earlier ones leave.
 
         An order whose reference was used before is not placed again: if it says the same, its outcome is that
-        of the first.
+        of the first. What is unanswered is sent first. Raises what leaves that in doubt.
         """
         await self.connection.refresh()
+        await self._submission.flush()
         known = await self._by_reference() if any(w.reference for w in wanted) else {}
         outcomes: list[Outcome | None] = []
         intents = []
@@ -124,6 +157,7 @@ class Trading:
         Raises VenueRefused (order-sealed while its round is cleared), OrderRefused, and as VenueApi.
         """
         await self.connection.refresh()
+        await self._submission.flush()
         family = await self.family(root)
         known = family.latest
         info = self.connection.info(known.record.market)
@@ -139,37 +173,56 @@ class Trading:
     # --- cancelling ---------------------------------------------------------------------------------
 
     async def cancel(self, root: int) -> Receipt | None:
-        """Take an order out, and renew nothing of it; the receipt, or None if only a remainder was waiting.
+        """Take an order out, and renew nothing of it; the receipt, or None if it did not stand.
 
-        Raises VenueRefused of code order-sealed: what is left after its round is not renewed. OrderRefused if
-        it has ended.
+        Then only a remainder was waiting, or the order was unanswered and the venue does not have it: it is
+        not sent again. Raises VenueRefused of code order-sealed: what is left after its round is not renewed.
+        OrderRefused if it has ended.
         """
         await self.connection.refresh()
+        unanswered = [own for own in self.unanswered() if own.root == root]
+        for own in unanswered:
+            try:
+                receipt = await self._cancelled(own)
+            except VenueRefused as refused:
+                if refused.code != "order-not-standing":
+                    raise
+                self._home.refused(own.hash)
+            else:
+                self._home.refused(own.hash)
+                return receipt
+        family = (await self.families()).get(root)
+        if family is None and unanswered:
+            return None
         family = await self.family(root)
         known = family.latest
         if known.record.state is not OrderState.STANDING:
-            if not family.waiting(int(time.time()), self._home.ended):
+            if not unanswered and not family.waiting(int(time.time()), self._home.ended):
                 raise _not_standing(root, known.record.state)
             self._home.end(root)
             return None
-        self._home.end(root)
-        info = self.connection.info(known.record.market)
-        digest = cancel_digest(info.terms, self._keystore.address, known.own.nonce)
+        return await self._cancelled(known.own)
+
+    async def _cancelled(self, own: OwnOrder) -> Receipt:
+        self._home.end(own.root)
+        info = self.connection.info(own.statement.market)
+        digest = cancel_digest(info.terms, self._keystore.address, own.nonce)
         signature = sign_digest(digest, self._keystore.private_key)
-        receipt = await self.api.cancel(known.record.market, known.own.nonce, signature)
+        receipt = await self.api.cancel(info.terms.market.id, own.nonce, signature)
         self._keep(receipt, Kind.CANCEL, digest, info)
-        self._home.cancelled(root)
+        self._home.cancelled(own.root)
         return receipt
 
     async def cancel_all(self, market: str = "") -> list[Receipt]:
         """Take every unsealed order of a market out, or of all markets, and renew nothing of any.
 
-        One receipt for each market where some stood.
+        One receipt for each market where some stood. What is unanswered is not sent again.
         """
         await self.connection.refresh()
         chosen = [self.connection.market(market)] if market else list(self.connection.markets.values())
         markets = {info.terms.market.id for info in chosen}
         open_families = [f for f in (await self.families()).values() if f.latest.record.market in markets]
+        unanswered = self.unanswered()
         now, below = int(time.time()), self._home.next_nonce
         for family in open_families:
             below = max(below, family.latest.own.nonce + 1)
@@ -184,9 +237,12 @@ class Trading:
             except VenueRefused as refused:
                 if refused.code != "order-not-standing":
                     raise
-                continue
-            self._keep(receipt, Kind.CANCEL_ALL, digest, info)
-            receipts.append(receipt)
+            else:
+                self._keep(receipt, Kind.CANCEL_ALL, digest, info)
+                receipts.append(receipt)
+            for own in unanswered:
+                if own.statement.market == info.terms.market.id:
+                    self._home.refused(own.hash)
         return receipts
 
     def _keep(self, receipt: Receipt, kind: Kind, digest: bytes, info: MarketInfo) -> None:
@@ -207,6 +263,7 @@ class Trading:
         until its answer is known it is in the outbox.
         """
         await self.connection.refresh()
+        await self._submission.flush()
         found = (await self.families()).get(root)
         if found is None:
             return None
@@ -224,6 +281,10 @@ class Trading:
     async def families(self) -> dict[int, Family]:
         """All orders ever accepted, as the trader knows them, by root."""
         return families(await self.history.orders())
+
+    def unanswered(self) -> list[OwnOrder]:
+        """Orders signed here that have no answer yet; the venue may have them or not."""
+        return self._submission.unanswered()
 
     async def family(self, root: int) -> Family:
         """One of them. Raises OrderRefused of code order-unknown."""
@@ -292,16 +353,20 @@ class Trading:
         return check_inclusion(receipt, evidence, sealed, info.terms, info.signers, info.operator)
 
     async def recover(self) -> Recovered:
-        """Everything again: orders, fills, balances, receipts; nonces go on above what the venue knows."""
+        """Everything again: orders, fills, balances, receipts.
+
+        In a folder without its past nonces go on above what the venue knows, and no remainder is renewed.
+        """
         await self.connection.refresh()
+        await self._take_up()
         state = await self.history.state()
-        self._home.recovered(state.answer.highest_used + 1, int(time.time()))
         found = await self.families()
         hashes = [known.own.hash for family in found.values() for known in family.members]
         for digest in hashes:
             await self.receipt(digest)
         fills = await self.history.fills()
-        return Recovered(tuple(found.values()), tuple(fills), tuple(self._balances(state)), len(hashes))
+        balances = tuple(self._balances(state))
+        return Recovered(tuple(found.values()), tuple(fills), balances, len(hashes), self.set_aside)
 
 
 def _not_standing(root: int, state: OrderState) -> OrderRefused:

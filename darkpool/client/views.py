@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from darkpool.client.answers import MarketInfo
 from darkpool.client.family import Family
 from darkpool.client.intent import Wanted
+from darkpool.client.own_order import OwnOrder
 from darkpool.client.round_fills import RoundFills
 from darkpool.client.submission import Placed
 from darkpool.client.trading import Balance
@@ -15,6 +16,7 @@ from darkpool.errors import OrderRefused
 from darkpool.jsonfields import hex_text
 from darkpool.market import Side
 from darkpool.order import TimeInForce
+from darkpool.types import Lots
 
 View = dict[str, str | int | None]
 
@@ -23,6 +25,8 @@ TIMES: Final[Mapping[str, TimeInForce]] = {
     "gtt": TimeInForce.GOOD_TILL_TIME,
     "gtc": TimeInForce.GOOD_TILL_CANCELLED,
 }
+UNANSWERED: Final = "unanswered"
+_SHOWN: Final = 20
 _TIME_NAMES: Final = {value: name for name, value in TIMES.items()}
 
 
@@ -65,6 +69,55 @@ def order_view(family: Family, info: MarketInfo, now: int, ended: Collection[int
         "nonce": own.nonce,
         "accepted_at": family.members[0].record.accepted_at,
     }
+
+
+def unanswered_view(own: OwnOrder, info: MarketInfo) -> View:
+    """An order that was signed and has no answer, in the form of `order_view`."""
+    statement, quantity = own.statement, info.instrument.quantity_text(own.order.quantity)
+    return {
+        "id": str(own.root),
+        "reference": own.reference,
+        "market": info.name,
+        "side": own.order.side.name.lower(),
+        "quantity": quantity,
+        "price": info.instrument.price_text(own.price),
+        "time_in_force": _TIME_NAMES[TimeInForce(statement.time_in_force)],
+        "valid_until": statement.valid_until or None,
+        "state": UNANSWERED,
+        "filled": info.instrument.quantity_text(Lots(0)),
+        "remaining": quantity,
+        "reason": None,
+        "hash": hex_text(own.hash),
+        "nonce": own.nonce,
+        "accepted_at": None,
+    }
+
+
+def order_views(
+    families: Iterable[Family],
+    unanswered: Iterable[OwnOrder],
+    markets: Mapping[bytes, MarketInfo],
+    now: int,
+    ended: Collection[int],
+) -> list[View]:
+    """All families, and behind them what is unanswered and the venue does not list."""
+    views, known = [], set()
+    for family in families:
+        known |= {member.own.hash for member in family.members}
+        views.append(order_view(family, markets[family.latest.record.market], now, ended))
+    return views + [
+        unanswered_view(o, markets[o.statement.market]) for o in unanswered if o.hash not in known
+    ]
+
+
+def set_aside_text(roots: Sequence[int]) -> str:
+    """What to tell of the families that are not renewed, as the folder came without its past."""
+    names = ", ".join(map(str, roots[:_SHOWN]))
+    more = f" and {len(roots) - _SHOWN} more" if len(roots) > _SHOWN else ""
+    return (
+        f"not renewed: what is left of orders {names}{more}, for this folder does not know which of them "
+        "were cancelled. Submit anew what you still want of them, under no reference or a new one"
+    )
 
 
 def fill_views(found: RoundFills, info: MarketInfo) -> list[View]:

@@ -15,14 +15,13 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, ConfigDict, Field
 
-from darkpool.client.family import Family
 from darkpool.client.trader import AsyncTrader
 from darkpool.client.views import (
     View,
     balance_view,
     fill_views,
     market_view,
-    order_view,
+    order_views,
     placed_view,
     wanted,
 )
@@ -74,9 +73,10 @@ class NewOrder(OrderBody):
     reference: Annotated[str, Field(max_length=64)] = ""
 
 
-def _shown(trader: AsyncTrader, family: Family) -> View:
-    info = trader.markets[family.latest.record.market]
-    return order_view(family, info, int(time.time()), trader.ended)
+async def _views(trader: AsyncTrader) -> list[View]:
+    unanswered = trader.unanswered()  # first: what is answered meanwhile is in the orders
+    families, now = (await trader.orders()).values(), int(time.time())
+    return order_views(families, unanswered, trader.markets, now, trader.ended)
 
 
 @router.post("/orders", status_code=HTTPStatus.CREATED)
@@ -98,18 +98,17 @@ async def submit(body: NewOrder, trader: TraderOf) -> View:
 async def list_orders(
     trader: TraderOf, state: Annotated[str | None, Query(max_length=16)] = None
 ) -> list[View]:
-    """All orders, or those of one state: standing, renewing, filled, cancelled and so on."""
-    views = [_shown(trader, family) for family in (await trader.orders()).values()]
-    return [view for view in views if state in {None, view["state"]}]
+    """All orders, or those of one state: standing, renewing, unanswered, filled, cancelled and so on."""
+    return [view for view in await _views(trader) if state in {None, view["state"]}]
 
 
 @router.get("/orders/{order_id}")
 async def show_order(order_id: OrderId, trader: TraderOf) -> View:
     """One order."""
-    family = (await trader.orders()).get(order_id)
-    if family is None:
-        raise OrderRefused(f"order: none of the id {order_id}", "GET /orders lists them", "order-unknown")
-    return _shown(trader, family)
+    for view in await _views(trader):
+        if view["id"] == str(order_id):
+            return view
+    raise OrderRefused(f"order: none of the id {order_id}", "GET /orders lists them", "order-unknown")
 
 
 @router.delete("/orders/{order_id}")

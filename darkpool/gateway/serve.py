@@ -13,6 +13,7 @@ import uvicorn
 from darkpool.client.live import Live
 from darkpool.client.trader import AsyncTrader
 from darkpool.client.trader_home import TraderHome
+from darkpool.client.views import set_aside_text
 from darkpool.errors import ConfigError
 from darkpool.gateway.app import create_app
 from darkpool.gateway.guard import token_of
@@ -21,6 +22,8 @@ from darkpool.keystore import Keystore
 
 TOKEN_FILE: Final = "gateway.token"
 _GRACE_SECONDS: Final = 5
+
+log = logging.getLogger("darkpool.gateway")
 
 
 def listening(host: str, port: int, *, allow_remote: bool) -> socket.socket:
@@ -65,6 +68,8 @@ async def serve(
             AsyncTrader.open(venue, home, keystore, rpc_url=rpc_url, workers=workers) as trader,
             Hub(Live(trader, renew=True)) as hub,
         ):
+            if trader.set_aside:
+                log.warning("%s", set_aside_text(trader.set_aside))
             config = uvicorn.Config(
                 create_app(trader, hub, token),
                 log_config=None,

@@ -18,6 +18,7 @@ from darkpool.client.steps import Unreachable
 from darkpool.client.trader import AsyncTrader
 from darkpool.client.trader_home import TraderHome
 from darkpool.client.venue_api import VenueApi
+from darkpool.errors import OrderRefused
 from darkpool.market import Side
 from tests.client.carriers import Breaking, Killed, replaces, submits
 from tests.client.conftest import Play
@@ -123,8 +124,9 @@ def test_an_order_without_an_answer_stays_in_the_outbox_and_those_behind_it_were
         carrier = Breaking(v.transport, submits, httpx.ConnectError("away"), sent=False)
         async with v.trader("flo", transport=carrier) as flo:
             impatient(flo)
-            outcomes = await flo.submit_many([buy("1"), buy("2")])
-            assert [type(o) for o in outcomes] == [Unreachable, Unreachable]
+            outcomes = await flo.submit_many([buy("1"), buy("2"), buy("3")])
+            assert [type(o) for o in outcomes] == [Unreachable, OrderRefused, OrderRefused]
+            assert [own.root for own in flo.unanswered()] == [0]
         async with v.trader("flo") as flo:
             (family,) = (await flo.orders()).values()
             assert family.quantity == 100

@@ -176,12 +176,16 @@ class World:
         boxed = {"signatures": len(signed), "boxed": []}
         self.write(Message("result", {**about, **result_fields(result), **boxed}, signed))
 
+    def window(self) -> None:
+        fields = {"id": self.state.next_settlement, "epoch": 1, "rounds": len(self.state.unsettled)}
+        self.write(Message("window", fields))
+
     def settle(self) -> None:
         s = self.state.pending[0].settlement
         self.chain(ChainEvent("settled", number=s.id, root=s.root, transcript=s.transcript))
 
     def void(self) -> None:
-        self.now = max(p.ends for p in self.state.pending) + 1
+        self.now = max(cleared.ends for cleared in self.state.not_final) + 1
         self.chain()
 
     def check(self) -> None:
@@ -206,7 +210,9 @@ def happen(world: World, data: st.DataObject) -> None:
     what += ["seal"] if idle and book.current_round.state is RoundState.OPEN and book.standing else []
     what += ["open"] if idle else []
     what += ["result", "result", "abort"] if not idle else []
-    what += ["settle", "void"] if world.state.pending and idle else []
+    what += ["window"] if world.state.unsettled else []
+    what += ["settle"] if world.state.pending else []
+    what += ["void"] if world.state.not_final else []
     chosen = data.draw(st.sampled_from(what))
     side, level = data.draw(st.sampled_from(Side)), Tick(data.draw(st.integers(0, 3)))
     order = Order(side, level, Lots(data.draw(st.integers(0, 30))), "x")

@@ -143,12 +143,31 @@ def test_after_a_recovery_there_is_room_for_what_was_under_way(tmp_path: Path) -
         assert home.reserve(2, 5, {7}, NOW + 2 * DAY) == [8, 9]
 
 
+def test_what_is_set_aside_is_written_once_with_the_first_nonce(tmp_path: Path) -> None:
+    home = TraderHome(tmp_path / "home")
+    with home.lock():
+        assert not home.has_past
+        home.recovered(8, NOW, (3, 5))
+        home.recovered(99, NOW, (7,))
+        again = TraderHome(home.folder)
+        assert (again.has_past, again.next_nonce) == (True, 8 + SPARE_NONCES)
+        assert again.ended == {3, 5}
+
+
 def test_a_nonce_whose_order_was_not_taken_is_free_when_a_day_lies_between(home: TraderHome) -> None:
     assert home.reserve(2, 0, (), NOW) == [0, 1]
     assert home.reserve(1, 0, {1}, NOW + DAY) == [2]
     assert home.reserve(1, 0, {1, 2}, NOW + DAY + DAY - 1) == [3]
     assert home.reserve(1, 0, {1, 2, 3}, NOW + 2 * DAY) == [0]
     assert home.reserve(1, 0, {1, 2, 3}, NOW + 3 * DAY) == [4]
+
+
+def test_a_nonce_signed_for_anew_names_a_family_that_has_not_ended(home: TraderHome) -> None:
+    assert home.reserve(2, 0, (), NOW) == [0, 1]
+    home.end(0)  # taken back, and never at the venue
+    home.end(1)
+    assert home.reserve(1, 0, {1}, NOW + 2 * DAY) == [0]
+    assert TraderHome(home.folder).ended == {1}
 
 
 def test_a_nonce_nothing_was_signed_for_is_free_at_once(home: TraderHome) -> None:

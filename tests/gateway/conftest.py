@@ -51,9 +51,10 @@ class Stage:
     url: str
 
     @asynccontextmanager
-    async def desk(self, name: str) -> AsyncIterator[Desk]:
+    async def desk(self, name: str, folder: str = "", *, fresh: bool = True) -> AsyncIterator[Desk]:
         async with AsyncExitStack() as stack:
-            trader = await stack.enter_async_context(self.venue.trader(name, url=self.url, transport=None))
+            opening = self.venue.trader(name, folder, fresh=fresh, url=self.url, transport=None)
+            trader = await stack.enter_async_context(opening)
             hub = await stack.enter_async_context(Hub(Live(trader, renew=True, delay=(0.0, 0.05))))
             app = create_app(trader, hub, TOKEN)
             told: list[Told] = []
