@@ -17,6 +17,7 @@ from typing import Any, Final
 SOURCES: Final = Path(__file__).parent / "src"
 ARTIFACTS: Final = Path(__file__).parent / "artifacts"
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
+_IMPORT: Final = re.compile(rb"^import ([a-z_]+)$", re.MULTILINE)
 
 
 class ArtifactError(Exception):
@@ -29,7 +30,7 @@ class Artifact:
 
     `abi`            entries of the contract's JSON ABI, not to be changed by the reader
     `bytecode`       creation code, without constructor arguments
-    `source_sha256`  lower-case hexadecimal digest of the source file
+    `source_sha256`  `source_digest` of what it was made from
     """
 
     name: str
@@ -38,16 +39,32 @@ class Artifact:
     source_sha256: str
 
 
-def source_digest(source: bytes) -> str:
-    """SHA-256 of a source file, lower-case hexadecimal."""
-    return hashlib.sha256(source).hexdigest()
+def sources(name: str) -> dict[str, bytes]:
+    """The files a contract is made from: its own, and every module that one of them imports.
+
+    Contracts have a capital (Vault.vy), modules have none (ledger.vy). Raises `OSError` if one is missing.
+    """
+    found: dict[str, bytes] = {}
+    wanted = [name]
+    while wanted:
+        file = f"{wanted.pop()}.vy"
+        if file not in found:
+            found[file] = (SOURCES / file).read_bytes()
+            wanted += [module.decode() for module in _IMPORT.findall(found[file])]
+    return found
+
+
+def source_digest(name: str) -> str:
+    """SHA-256, lower-case hexadecimal, of a line for each source file: its SHA-256 and its name."""
+    lines = (f"{hashlib.sha256(text).hexdigest()}  {file}\n" for file, text in sorted(sources(name).items()))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 @cache
 def load(name: str) -> Artifact:
     """The artifact of a contract by its name, for example "Vault".
 
-    If the source is installed too, the artifact must record its digest. Raises `ArtifactError`.
+    If the sources are installed too, the artifact must record their digest. Raises `ArtifactError`.
     """
     if not _NAME.fullmatch(name):
         raise ArtifactError(f"contract {name!r}: not a name")
@@ -64,7 +81,13 @@ def load(name: str) -> Artifact:
         raise ArtifactError(f"{path.name}: cannot be read ({error}); run `make contracts`") from error
     if artifact.name != name:
         raise ArtifactError(f"{path.name}: holds contract {artifact.name!r}; run `make contracts`")
-    source = SOURCES / f"{name}.vy"
-    if source.exists() and source_digest(source.read_bytes()) != artifact.source_sha256:
-        raise ArtifactError(f"{path.name}: not made from the present src/{source.name}; run `make contracts`")
+    if (SOURCES / f"{name}.vy").exists() and _present_digest(name) != artifact.source_sha256:
+        raise ArtifactError(f"{path.name}: not made from the present src/{name}.vy; run `make contracts`")
     return artifact
+
+
+def _present_digest(name: str) -> str:
+    try:
+        return source_digest(name)
+    except OSError:
+        return ""  # of a source that imports what is not there

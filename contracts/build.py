@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -16,27 +17,46 @@ OPTIMIZE: Final = "gas"
 _FIELDS: Final = ("name", "source_sha256", "compiler", "settings", "abi", "bytecode")
 
 
-def compiled(source: Path) -> dict[str, Any]:
-    """The artifact document of one source file; equal sources give equal documents wherever they lie."""
-    from vyper.compiler import compile_code
-    from vyper.compiler.settings import OptimizationLevel, Settings
+def contract_names() -> list[str]:
+    """The contracts among the sources; the other files are modules of theirs."""
+    return sorted(path.stem for path in SOURCES.glob("[A-Z]*.vy"))
 
-    text = source.read_bytes()
-    # A fixed name: the compiler would otherwise write this machine's path into messages.
-    output = compile_code(
-        text.decode(),
-        contract_path=source.name,
-        output_formats=["abi", "bytecode"],
-        settings=Settings(optimize=OptimizationLevel.from_string(OPTIMIZE), evm_version=EVM_VERSION),
-    )
+
+def compiled(name: str) -> dict[str, Any]:
+    """The artifact document of a contract; equal sources give equal documents wherever they lie.
+
+    Raises the compiler's exceptions, its warnings among them.
+    """
+    from vyper.compiler import compile_code
+    from vyper.compiler.input_bundle import FilesystemInputBundle
+    from vyper.compiler.settings import OptimizationLevel, Settings
+    from vyper.warnings import VyperWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", VyperWarning)
+        # A fixed name: the compiler would otherwise write this machine's path into messages.
+        output = compile_code(
+            (SOURCES / f"{name}.vy").read_text(),
+            contract_path=f"{name}.vy",
+            input_bundle=FilesystemInputBundle([SOURCES]),
+            output_formats=["abi", "bytecode"],
+            settings=Settings(optimize=OptimizationLevel.from_string(OPTIMIZE), evm_version=EVM_VERSION),
+        )
     return {
-        "name": source.stem,
-        "source_sha256": source_digest(text),
+        "name": name,
+        "source_sha256": source_digest(name),
         "compiler": f"vyper {version('vyper')}",
         "settings": {"evm_version": EVM_VERSION, "optimize": OPTIMIZE},
         "abi": output["abi"],
         "bytecode": output["bytecode"],
     }
+
+
+def _compiler_complaints() -> tuple[type[Exception], ...]:
+    from vyper.exceptions import VyperException
+    from vyper.warnings import VyperWarning
+
+    return VyperException, VyperWarning
 
 
 def rendered(document: dict[str, Any]) -> bytes:
@@ -76,7 +96,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="compare only, write nothing")
     check = parser.parse_args(arguments).check
 
-    documents = {source.stem: compiled(source) for source in sorted(SOURCES.glob("*.vy"))}
+    documents: dict[str, dict[str, Any]] = {}
+    for name in contract_names():
+        try:
+            documents[name] = compiled(name)
+        except _compiler_complaints() as error:
+            print(f"error: {name}.vy: {type(error).__name__}: {error}", file=sys.stderr)
+            return 1
     if check:
         problems = differences(documents, ARTIFACTS)
         for problem in problems:

@@ -64,6 +64,7 @@ def approve(spender: address, amount: uint256) -> bool:
     @notice Lets a spender take up to amount units of the caller.
     @param spender Who may take.
     @param amount How many units; replaces what was allowed before.
+    @return True.
     """
     self.allowance[msg.sender][spender] = amount
     log Approval(owner=msg.sender, spender=spender, value=amount)
@@ -76,6 +77,7 @@ def transfer(receiver: address, amount: uint256) -> bool:
     @notice Moves units of the caller.
     @param receiver Who gets them.
     @param amount How many units.
+    @return True; refused otherwise.
     """
     self._move(msg.sender, receiver, amount)
     return True
@@ -88,6 +90,7 @@ def transferFrom(sender: address, receiver: address, amount: uint256) -> bool:
     @param sender Whose units.
     @param receiver Who gets them.
     @param amount How many units.
+    @return True; refused otherwise.
     """
     allowed: uint256 = self.allowance[sender][msg.sender]
     assert allowed >= amount, "transferFrom: allowance is too small"

@@ -16,9 +16,9 @@ def deployed() -> World:
 
 @pytest.fixture
 def world(deployed: World) -> Iterator[World]:
-    vault, tokens = deployed.vault, list(deployed.tokens)
+    vault, tokens, logs = deployed.vault, list(deployed.tokens), list(deployed.logs)
     snapshot = deployed.tester.take_snapshot()
     yield deployed
     deployed.tester.revert_to_snapshot(snapshot)
-    deployed.tokens = tokens
+    deployed.tokens, deployed.logs = tokens, logs
     deployed.use(vault)

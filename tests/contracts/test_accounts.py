@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from eth_tester.exceptions import TransactionFailed
 
 from darkpool.types import address_hex
 from tests.contracts.world import ALICE, BOB, DELAY, QUANTA, WINDOW, World, address_of, addresses
@@ -130,48 +133,15 @@ def test_requests_do_not_touch_a_settlement_sealed_before(world: World) -> None:
     assert (world.balance(BOB, 0), world.bits(ALICE, 0)) == (10, 0b11)
 
 
-def with_token(world: World, name: str, quantum: int) -> None:
-    token = world.deploy_token(name)
-    world.tokens = [token]
-    world.use(world.deploy_artifact("Vault", *world.terms(tokens=[(token.address, quantum)])))
-
-
-def test_token_that_returns_nothing_and_keeps_a_fee_is_credited_as_arrived(world: World) -> None:
-    with_token(world, "SilentToken", 100)
-    world.send(None, world.tokens[0], "mint", *addresses([ALICE]), 100_000)
-    world.send(ALICE, world.tokens[0], "approve", world.vault.address, 100_000)
-    world.done(ALICE, "deposit", 0, 100)
-    assert world.balance(ALICE, 0) == 100
-    world.send(None, world.tokens[0], "set_fee", 50)  # 0.5 %
-    world.done(ALICE, "deposit", 0, 100)  # 9,950 units arrive
-    assert world.balance(ALICE, 0) == 199
-    world.done(ALICE, "request_withdrawal", 0, 199)
-    world.wait(DELAY)
-    world.done(ALICE, "withdraw", 0)
-    assert units(world, world.vault.address) == 50  # the dust of the second deposit
-
-
-def test_token_that_boasts_is_not_credited_beyond_what_was_asked(world: World) -> None:
-    with_token(world, "HostileToken", 1)
-    world.send(None, world.tokens[0], "mint", *addresses([ALICE]), 100)
-    world.send(None, world.tokens[0], "set_mood", 1 << 3)
-    world.done(ALICE, "deposit", 0, 100)
-    assert world.balance(ALICE, 0) == 100
-
-
-@pytest.mark.parametrize("mood, function", [(4, "deposit"), (5, "deposit"), (5, "withdraw")])
-def test_token_cannot_call_back_into_the_vault(world: World, mood: int, function: str) -> None:
-    with_token(world, "HostileToken", 1)
-    token = world.tokens[0]
-    world.send(None, token, "mint", *addresses([ALICE]), 100)
-    world.done(ALICE, "deposit", 0, 50)
-    world.send(None, token, "join", world.vault.address, 20)
-    world.done(ALICE, "request_withdrawal", 0, 50)
-    world.wait(DELAY)
-    world.send(None, token, "set_mood", 1 << mood)
-    before = world.storage()
-    arguments = (0, 10) if function == "deposit" else (0,)
-    assert world.send(ALICE, world.vault, function, *arguments).status == 0
-    assert world.storage() == before
-    world.send(None, token, "set_mood", 1)
-    world.done(ALICE, function, *arguments)
+def test_ether_is_refused(world: World) -> None:
+    for data in ("0x", world.vault.encode_abi("deposit", (0, 1))):
+        call: Any = {
+            "from": world.deployer,
+            "to": world.vault.address,
+            "value": 1,
+            "data": data,
+            "gas": 100_000,
+        }
+        with pytest.raises(TransactionFailed):
+            world.web3.eth.call(call)
+    world.hold(ALICE, 0, 1)

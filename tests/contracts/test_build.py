@@ -29,11 +29,11 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def documents() -> dict[str, dict[str, Any]]:
     """Compiled now; the tests below change files, not these."""
-    return {source.stem: build.compiled(source) for source in sorted(contracts.SOURCES.glob("*.vy"))}
+    return {name: build.compiled(name) for name in build.contract_names()}
 
 
 def test_committed_artifacts_are_what_the_sources_compile_to(documents: dict[str, dict[str, Any]]) -> None:
-    assert set(documents) == {"TestToken", "Vault"}
+    assert set(documents) == {"TestToken", "Vault"}  # and none of the modules
     assert build.differences(documents, contracts.ARTIFACTS) == []
 
 
@@ -66,6 +66,30 @@ def test_a_changed_source_is_noticed(copy: Path, capsys: pytest.CaptureFixture[s
     assert build.main([]) == 0
     assert build.main(["--check"]) == 0
     assert not (copy / "artifacts" / "Old.json").exists()
+
+
+def test_a_changed_module_is_noticed_by_the_contracts_made_from_it(copy: Path) -> None:
+    module = copy / "src" / "ledger.vy"
+    module.write_text(module.read_text().replace("What the vault owes", "What is owed"))
+    with pytest.raises(contracts.ArtifactError, match=r"not made from the present src/Vault\.vy"):
+        contracts.load("Vault")
+    assert contracts.load("TestToken").name == "TestToken"
+    module.unlink()
+    with pytest.raises(contracts.ArtifactError, match=r"not made from the present src/Vault\.vy"):
+        contracts.load("Vault")
+
+
+def test_sources_are_the_contract_and_its_modules() -> None:
+    assert set(contracts.sources("Vault")) == {"Vault.vy", "ledger.vy", "accounts.vy", "committee.vy"}
+    assert set(contracts.sources("TestToken")) == {"TestToken.vy"}
+    assert all(len(text.splitlines()) < 400 for text in contracts.sources("Vault").values())
+
+
+def test_a_warning_of_the_compiler_fails_the_build(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = copy / "src" / "TestToken.vy"
+    source.write_text(source.read_text() + "\n\nenum Old:\n    A\n")
+    assert build.main([]) == 1
+    assert "error: TestToken.vy: EnumUsage" in capsys.readouterr().err
 
 
 def test_changed_missing_and_foreign_artifacts_are_noticed(

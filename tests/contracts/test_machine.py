@@ -1,42 +1,82 @@
-"""The vault against a plain model: random accounts, times and settlements, in any order.
+"""The vault against a plain model: random accounts, tokens, committees, times and settlements, in any order.
 
-What holds after every step: the vault owns the tokens it owes; nothing is created or lost between accounts;
-a bit is spent once and never returns; no request takes effect before its delay; and a settlement that was
-sealed as the venue seals them applies within its window whatever the accounts do.
+What holds after every step: of an honest token the vault owns what it owes, and of a token that takes what it
+likes each quantum is paid its share; nothing is created or lost between accounts; a bit is spent once and
+never returns; no delay is shortened; and a settlement that was sealed as the venue seals them applies within
+its window whatever the accounts do, unless the guardian pauses. At the end of a run the log alone rebuilds
+the state.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any, ClassVar, Final
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from darkpool.settlement import Settlement
 from darkpool.types import PrivateKey
-from tests.contracts.world import ACCOUNTS, DELAY, FINALITY, QUANTA, WINDOW, World, addresses
+from tests.contracts.rebuilt import Rebuilt
+from tests.contracts.world import (
+    ACCOUNTS,
+    COMMITTEE_DELAY,
+    DELAY,
+    FINALITY,
+    GUARDIAN,
+    MEMBERS,
+    NEXT_GUARDIAN,
+    NEXT_MEMBERS,
+    NOBODY,
+    WINDOW,
+    World,
+    addresses,
+)
+
+QUANTA: Final = (10, 1_000, 7)
+"""Token units per quantum; the last token burns and mints what it likes."""
+
+ODD: Final = 2
+COMMITTEES: Final = ((MEMBERS, 1, GUARDIAN), (NEXT_MEMBERS, 2, NEXT_GUARDIAN))
+DELAYS: Final = {
+    "SETTLE_WINDOW": WINDOW,
+    "FINALITY": FINALITY,
+    "WITHDRAW_DELAY": DELAY,
+    "CANCEL_DELAY": DELAY,
+    "COMMITTEE_DELAY": COMMITTEE_DELAY,
+}
+RICH: Final = 10**9
 
 account = st.sampled_from(ACCOUNTS)
 token = st.sampled_from(range(len(QUANTA)))
 quanta = st.integers(1, 1_000)
 small_mask = st.integers(1, 2**6 - 1)
-pause = st.one_of(
+seconds_passing = st.one_of(
     st.integers(1, 2 * FINALITY), st.sampled_from([WINDOW // 2, WINDOW, DELAY - 1, DELAY, DELAY + WINDOW])
 )
-
-RICH = 10**9
 
 
 @cache
 def shared_world() -> World:
     world = World()
+    world.tokens.append(world.deploy_token("HostileToken"))
+    pairs = [(contract.address, quantum) for contract, quantum in zip(world.tokens, QUANTA, strict=True)]
+    world.use(world.deploy_artifact("Vault", *world.terms(tokens=pairs)))
     for number, contract in enumerate(world.tokens):
         for owner in ACCOUNTS:
             world.send(None, contract, "mint", *addresses([owner]), RICH * QUANTA[number])
-            world.send(owner, contract, "approve", world.vault.address, RICH * QUANTA[number])
+            if number != ODD:
+                world.send(owner, contract, "approve", world.vault.address, RICH * QUANTA[number])
     return world
 
 
@@ -46,13 +86,34 @@ class Model:
     bits: dict[PrivateKey, int] = field(default_factory=lambda: dict.fromkeys(ACCOUNTS, 0))
     withdrawals: dict[tuple[int, PrivateKey], tuple[int, int]] = field(default_factory=dict)
     cancels: dict[PrivateKey, tuple[int, int]] = field(default_factory=dict)
+    held: list[int] = field(default_factory=lambda: [0] * len(QUANTA))  # units
     wallets: dict[tuple[int, PrivateKey], int] = field(
-        default_factory=lambda: {(t, a): RICH for t in range(len(QUANTA)) for a in ACCOUNTS}
+        default_factory=lambda: {(t, a): RICH * QUANTA[t] for t in range(len(QUANTA)) for a in ACCOUNTS}
     )
     next_id: int = 1
+    paused: bool = False
+    committee: int = 0
+    epoch: int = 1
+    last_epoch: int = 1
+    proposed: tuple[int, int, int] | None = None  # committee, epoch, ready_at
 
     def balance(self, number: int, owner: PrivateKey) -> int:
         return self.balances.get((number, owner), 0)
+
+    def owed(self, number: int) -> int:
+        return sum(held for (t, _), held in self.balances.items() if t == number)
+
+    def short(self, number: int) -> bool:
+        return self.held[number] < self.owed(number) * QUANTA[number]
+
+    def pay(self, number: int, owner: PrivateKey, amount: int) -> None:
+        if self.short(number):
+            units = amount * self.held[number] // self.owed(number)
+        else:
+            units = amount * QUANTA[number]
+        self.balances[number, owner] = self.balance(number, owner) - amount
+        self.held[number] -= units
+        self.wallets[number, owner] += units
 
     def apply(self, nets: dict[tuple[int, PrivateKey], int], spent: dict[PrivateKey, int]) -> None:
         for place, net in nets.items():
@@ -70,25 +131,64 @@ class Sealed:
 
 
 class VaultMachine(RuleBasedStateMachine):
+    steps: ClassVar[int] = 0
+
     @initialize()
     def start(self) -> None:
         self.world = shared_world()
-        self.snapshot = self.world.tester.take_snapshot()
+        self.snapshot, self.old_logs = self.world.tester.take_snapshot(), list(self.world.logs)
         self.model = Model()
         self.requested: dict[PrivateKey, int] = {}
         self.sealed: list[Sealed] = []
 
     def teardown(self) -> None:
-        if hasattr(self, "snapshot"):
+        if not hasattr(self, "snapshot"):
+            return
+        try:
+            assert {name: self.number(name) for name in DELAYS} == DELAYS
+            for (number, owner), units in self.model.wallets.items():
+                assert self.world.number(self.world.tokens[number], "balanceOf", *addresses([owner])) == units
+            self.log_rebuilds_the_model()
+        finally:
             self.world.tester.revert_to_snapshot(self.snapshot)
+            self.world.logs = self.old_logs
+
+    def log_rebuilds_the_model(self) -> None:
+        found, model = Rebuilt(self.world.vault, self.world.logs), self.model
+        names = dict(zip(ACCOUNTS, addresses(ACCOUNTS), strict=True))
+        assert +found.balances == {(t, names[a]): held for (t, a), held in model.balances.items() if held}
+        assert +found.bits == {(names[a], 0): mask for a, mask in model.bits.items() if mask}
+        assert found.withdrawals == {(names[a], t): open_ for (t, a), open_ in model.withdrawals.items()}
+        assert found.cancels == {(names[a], 0): open_ for a, open_ in model.cancels.items()}
+        assert (found.settled + 1, found.paused) == (model.next_id, model.paused)
+        assert found.committee == (model.epoch, *self.committee(model.committee))
+        proposed = model.proposed
+        assert found.proposal == (
+            (proposed[1], *self.committee(proposed[0]), proposed[2]) if proposed else ()
+        )
+
+    @staticmethod
+    def committee(number: int) -> tuple[list[str], int, str]:
+        members, threshold, guardian = COMMITTEES[number]
+        return addresses(members), threshold, addresses([guardian])[0]
+
+    def signed(self, settlement: Settlement) -> tuple[Any, ...]:
+        members, threshold, _ = COMMITTEES[self.model.committee]
+        return self.world.signed(settlement, members[: 2 * threshold + 1])
 
     # Accounts
 
     @rule(owner=account, number=token, amount=quanta)
     def deposit(self, owner: PrivateKey, number: int, amount: int) -> None:
-        self.world.done(owner, "deposit", number, amount)
-        self.model.balances[number, owner] = self.model.balance(number, owner) + amount
-        self.model.wallets[number, owner] -= amount
+        units = amount * QUANTA[number]
+        if self.model.short(number):
+            reason = "deposit: the vault holds less of this token than it owes"
+            self.world.refused(reason, owner, "deposit", number, amount)
+        elif units <= self.model.wallets[number, owner]:
+            self.world.done(owner, "deposit", number, amount)
+            self.model.balances[number, owner] = self.model.balance(number, owner) + amount
+            self.model.wallets[number, owner] -= units
+            self.model.held[number] += units
 
     @rule(owner=account, number=token, amount=quanta)
     def request_withdrawal(self, owner: PrivateKey, number: int, amount: int) -> None:
@@ -106,9 +206,7 @@ class VaultMachine(RuleBasedStateMachine):
             self.world.refused("withdraw: the delay has not passed", owner, "withdraw", number)
         else:
             self.world.done(owner, "withdraw", number)
-            paid = min(amount, self.model.balance(number, owner))
-            self.model.balances[number, owner] = self.model.balance(number, owner) - paid
-            self.model.wallets[number, owner] += paid
+            self.model.pay(number, owner, min(amount, self.model.balance(number, owner)))
             del self.model.withdrawals[number, owner]
             self.resolve(owner)
 
@@ -138,13 +236,62 @@ class VaultMachine(RuleBasedStateMachine):
         if not open_requests:
             self.requested.pop(owner, None)
 
-    @rule(seconds=pause)
+    # The odd token, and time
+
+    @rule(units=st.integers(-5_000, 5_000).filter(bool))
+    def rebase(self, units: int) -> None:
+        """The token takes from what the vault holds, or adds to it."""
+        units = max(units, -self.model.held[ODD])
+        function = "mint" if units > 0 else "burn"
+        self.world.send(None, self.world.tokens[ODD], function, self.world.vault.address, abs(units))
+        self.model.held[ODD] += units
+
+    @rule(seconds=seconds_passing)
     def wait(self, seconds: int) -> None:
         self.world.wait(seconds)
 
+    # Committee and guardian
+
+    @rule(caller=st.sampled_from([GUARDIAN, NEXT_GUARDIAN, NOBODY, *ACCOUNTS]))
+    def pause_or_resume(self, caller: PrivateKey) -> None:
+        function = "resume_settling" if self.model.paused else "pause_settling"
+        if caller != COMMITTEES[self.model.committee][2]:
+            self.world.refused(f"{function}: the caller is not the guardian", caller, function)
+            return
+        self.world.done(caller, function)
+        self.model.paused = not self.model.paused
+
+    @rule(number=st.sampled_from(range(len(COMMITTEES))))
+    def propose(self, number: int) -> None:
+        members, threshold, guardian = COMMITTEES[number]
+        present, faulty, _ = COMMITTEES[self.model.committee]
+        arguments = self.world.proposal(members, threshold, present[: 2 * faulty + 1], guardian)
+        at = self.world.now()
+        self.world.done(NOBODY, "propose_committee", *arguments)
+        self.model.last_epoch += 1
+        self.model.proposed = (number, self.model.last_epoch, at + COMMITTEE_DELAY)
+
+    @precondition(lambda self: self.model.proposed)
+    @rule()
+    def activate(self) -> None:
+        assert self.model.proposed is not None
+        number, epoch, ready = self.model.proposed
+        if self.world.now() < ready:
+            reason = "activate_committee: the delay has not passed"
+            self.world.refused(reason, NOBODY, "activate_committee")
+            return
+        self.world.done(NOBODY, "activate_committee")
+        self.model.committee, self.model.epoch, self.model.proposed = number, epoch, None
+
     # Venue
 
-    @precondition(lambda self: len(self.sealed) < 2)
+    def may_seal(self) -> bool:
+        """Not two ahead, and not when the next committee could be in office before the window ends."""
+        proposed = self.model.proposed
+        in_time = proposed is None or self.world.now() + WINDOW < proposed[2]
+        return in_time and len(self.sealed) < 2
+
+    @precondition(may_seal)
     @rule(data=st.data())
     def seal(self, data: st.DataObject) -> None:
         """Seal what is affordable; the venue knows of a request only when it is final."""
@@ -174,55 +321,64 @@ class VaultMachine(RuleBasedStateMachine):
     @rule()
     def settle(self) -> None:
         sealed = self.sealed[0]
-        arguments = self.world.signed(sealed.settlement)
-        if self.world.now() > sealed.settlement.sealed_at + WINDOW:
+        arguments = self.signed(sealed.settlement)
+        late = self.world.now() > sealed.settlement.sealed_at + WINDOW
+        if self.model.paused:
+            self.world.refused("settle: settling is paused", None, "settle", *arguments)
+        elif late and sealed.settlement.epoch == self.model.epoch:
             self.world.refused("settle: the window has closed", None, "settle", *arguments)
+        elif late:
+            self.world.refused("settle: epoch is not the present one", None, "settle", *arguments)
+        else:
+            self.world.done(None, "settle", *arguments)
+            self.model.apply(sealed.nets, sealed.spent)
+            self.model.next_id += 1
+            self.sealed.pop(0)
+            self.world.refused("settle: id is not the next one", None, "settle", *arguments)
+        if late:
             self.sealed = []  # those after it were computed from it
-            return
-        self.world.done(None, "settle", *arguments)
-        self.model.apply(sealed.nets, sealed.spent)
-        self.model.next_id += 1
-        self.sealed.pop(0)
-        self.world.refused("settle: id is not the next one", None, "settle", *arguments)
 
-    @precondition(lambda self: any(self.model.bits.values()))
+    @precondition(lambda self: any(self.model.bits.values()) and not self.model.paused)
     @rule(data=st.data())
     def spend_again(self, data: st.DataObject) -> None:
         owner = data.draw(st.sampled_from([a for a, mask in self.model.bits.items() if mask]))
         settlement = self.world.settlement(spent=[(owner, self.model.bits[owner].bit_length() - 1)])
-        self.world.refused(
-            "settle: nullifier is already used", None, "settle", *self.world.signed(settlement)
-        )
+        self.world.refused("settle: nullifier is already used", None, "settle", *self.signed(settlement))
 
     # What always holds
+
+    def number(self, function: str, *arguments: object) -> int:
+        return self.world.number(self.world.vault, function, *arguments)
 
     @invariant()
     def vault_equals_model(self) -> None:
         if not hasattr(self, "model"):
             return
         for number, contract in enumerate(self.world.tokens):
-            held = [self.world.balance(a, number) for a in ACCOUNTS]
-            assert held == [self.model.balance(number, a) for a in ACCOUNTS]
-            assert self.world.number(self.world.vault, "total_quanta", number) == sum(held)
-            owned = self.world.number(contract, "balanceOf", self.world.vault.address)
-            assert owned == sum(held) * QUANTA[number]
-            wallets = [self.world.number(contract, "balanceOf", a) for a in addresses(ACCOUNTS)]
-            assert wallets == [self.model.wallets[number, a] * QUANTA[number] for a in ACCOUNTS]
+            balances = [self.world.balance(a, number) for a in ACCOUNTS]
+            assert balances == [self.model.balance(number, a) for a in ACCOUNTS]
+            assert self.number("total_quanta", number) == sum(balances)
+            held = self.world.number(contract, "balanceOf", self.world.vault.address)
+            assert held == self.model.held[number]
+            assert held == sum(balances) * QUANTA[number] or number == ODD
         assert [self.world.bits(a, 0) for a in ACCOUNTS] == list(self.model.bits.values())
-        assert self.world.number(self.world.vault, "next_id") == self.model.next_id
+        assert self.number("next_id") == self.model.next_id
+        assert self.number("epoch") == self.model.epoch
+        assert self.number("paused") == self.model.paused
+        VaultMachine.steps += 1
 
 
 QUICK = settings(
-    max_examples=10, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=6, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 TestVault = VaultMachine.TestCase
 TestVault.settings = QUICK
 
 
-class _AtLength(VaultMachine):
-    """The same with more and longer runs."""
-
-
-TestVaultAtLength = pytest.mark.timeout(900)(pytest.mark.slow(_AtLength.TestCase))
-TestVaultAtLength.settings = settings(QUICK, max_examples=40, stateful_step_count=50)
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_thousand_steps() -> None:
+    before = VaultMachine.steps
+    run_state_machine_as_test(VaultMachine, settings=settings(QUICK, max_examples=30, stateful_step_count=50))
+    assert VaultMachine.steps - before >= 1_000

@@ -19,6 +19,7 @@ from tests.contracts.world import (
     CAROL,
     COMMITTEE_DELAY,
     DELAY,
+    GUARDIAN,
     MEMBERS,
     NOBODY,
     QUANTA,
@@ -33,6 +34,12 @@ from tests.contracts.world import (
 
 Call = tuple[Any, ...]
 CASES: Final[dict[str, Callable[[World], Call]]] = {}
+
+HONEST, REFUSING, SHRINKING = range(3)
+"""Moods of the hostile token."""
+
+REASON: Final = r', "([^"]+)"(?:  # \d)?$'
+"""At the end of an assertion's line, or before the number of a step."""
 
 ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
@@ -71,9 +78,7 @@ def _(world: World) -> Call:
 
 def hostile(world: World, mood: int) -> None:
     """A vault whose only token is hostile, with 100 quanta of Alice in it."""
-    token = world.deploy_token("HostileToken")
-    world.tokens = [token]
-    world.use(world.deploy_artifact("Vault", *world.terms(tokens=[(token.address, 1)])))
+    token = world.use_token("HostileToken", 1)
     world.send(None, token, "mint", *addresses([ALICE]), 1_000)
     world.done(ALICE, "deposit", 0, 100)
     world.send(None, token, "set_mood", 1 << mood)
@@ -81,21 +86,26 @@ def hostile(world: World, mood: int) -> None:
 
 @refuses("deposit: token refused the transfer")
 def _(world: World) -> Call:
-    hostile(world, 1)
+    hostile(world, REFUSING)
     return ALICE, "deposit", 0, 10
 
 
 @refuses("deposit: token balance fell")
 def _(world: World) -> Call:
-    hostile(world, 2)
+    hostile(world, SHRINKING)
+    return ALICE, "deposit", 0, 10
+
+
+@refuses("deposit: the vault holds less of this token than it owes")
+def _(world: World) -> Call:
+    hostile(world, HONEST)
+    world.send(None, world.tokens[0], "burn", world.vault.address, 1)
     return ALICE, "deposit", 0, 10
 
 
 @refuses("deposit: less than a quantum arrived")
 def _(world: World) -> Call:
-    token = world.deploy_token("SilentToken")
-    world.tokens = [token]
-    world.use(world.deploy_artifact("Vault", *world.terms(tokens=[(token.address, 100)])))
+    token = world.use_token("SilentToken", 100)
     world.send(None, token, "mint", *addresses([ALICE]), 100)
     world.send(ALICE, token, "approve", world.vault.address, 100)
     world.send(None, token, "set_fee", 100)
@@ -134,9 +144,9 @@ def _(world: World) -> Call:
 
 @refuses("withdraw: token refused the transfer")
 def _(world: World) -> Call:
-    hostile(world, 0)
+    hostile(world, HONEST)
     world.done(ALICE, "request_withdrawal", 0, 5)
-    world.send(None, world.tokens[0], "set_mood", 2)
+    world.send(None, world.tokens[0], "set_mood", 1 << REFUSING)
     world.wait(DELAY)
     return ALICE, "withdraw", 0
 
@@ -184,6 +194,12 @@ def loose(world: World, **changes: object) -> Settlement:
 
 def delta(token: int, account: PrivateKey, amount: int) -> Delta:
     return unchecked(Delta, token=token, account=address_of(account), amount=amount)
+
+
+@refuses("settle: settling is paused")
+def _(world: World) -> Call:
+    world.done(GUARDIAN, "pause_settling")
+    return settle(world, world.settlement())
 
 
 @refuses("settle: id is not the next one")
@@ -325,6 +341,12 @@ def _(world: World) -> Call:
     return (None, "propose_committee", *world.proposal(threshold=3))
 
 
+@refuses("committee: guardian is zero")
+def _(world: World) -> Call:
+    members, threshold, _, signatures = world.proposal()
+    return None, "propose_committee", members, threshold, "0x" + "0" * 40, signatures
+
+
 @refuses("committee: members are not strictly ascending")
 def _(world: World) -> Call:
     return (None, "propose_committee", *world.proposal(members=[*MEMBERS[:2], *MEMBERS[1:]]))
@@ -341,6 +363,28 @@ def _(world: World) -> Call:
     world.done(None, "propose_committee", *world.proposal())
     world.wait(asked + COMMITTEE_DELAY - 1 - world.now())
     return None, "activate_committee"
+
+
+@refuses("pause_settling: the caller is not the guardian")
+def _(_: World) -> Call:
+    return NOBODY, "pause_settling"
+
+
+@refuses("pause_settling: settling is paused already")
+def _(world: World) -> Call:
+    world.done(GUARDIAN, "pause_settling")
+    return GUARDIAN, "pause_settling"
+
+
+@refuses("resume_settling: the caller is not the guardian")
+def _(world: World) -> Call:
+    world.done(GUARDIAN, "pause_settling")
+    return NOBODY, "resume_settling"
+
+
+@refuses("resume_settling: settling is not paused")
+def _(_: World) -> Call:
+    return GUARDIAN, "resume_settling"
 
 
 # Views
@@ -362,8 +406,9 @@ def test_refused_with_its_reason_and_without_effect(world: World, reason: str) -
 
 
 def test_every_reason_of_the_source_is_provoked_and_means_one_thing() -> None:
-    source = (contracts.SOURCES / "Vault.vy").read_text()
-    reasons = re.findall(r', "([a-z_]+: [^"]+)"', source)
+    text = b"".join(contracts.sources("Vault").values()).decode()
+    reasons = [reason.split("; ")[0] for reason in re.findall(REASON, text, re.MULTILINE)]
+    assert len(reasons) == text.count("assert ")  # no check without a reason
     assert set(reasons) == {*CASES, *CREATIONS}
     twice = {reason for reason in reasons if reasons.count(reason) > 1}
     assert twice == {

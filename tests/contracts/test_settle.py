@@ -1,29 +1,23 @@
-"""Settlements that apply, all or nothing, and what they cost."""
+"""Settlements that apply, all or nothing."""
 
 from __future__ import annotations
-
-import random
 
 import pytest
 
 from darkpool.eip712 import Domain, address_of
-from darkpool.settlement import Delta, Settlement, delta_rows, nullifier_rows, ordered_signatures, sign
-from darkpool.types import Address, Nonce, Quanta, TokenIndex, address_hex
+from darkpool.settlement import Delta, Settlement, delta_rows, nullifier_rows
+from darkpool.types import Nonce, Quanta, TokenIndex
 from tests.contracts.world import (
     ALICE,
     BOB,
     CAROL,
     MEMBERS,
     NOBODY,
-    QUANTA,
     WINDOW,
     World,
     key,
     unchecked,
 )
-
-GAS_WARM = 1_600_000
-GAS_NEW_WORDS = 3_300_000
 
 
 def test_applies_deltas_and_nullifiers_and_logs_them(world: World) -> None:
@@ -99,58 +93,13 @@ def test_signatures_do_not_carry_over_to_another_vault(world: World) -> None:
     arguments = world.signed(settlement)
     world.use(world.deploy_artifact("Vault", *world.terms()))
     reason = world.reason(None, "settle", *arguments)
-    assert reason in {"signatures: signer is not a member", "signatures: signers are not strictly ascending"}
+    assert reason.startswith("signatures: signer")
 
 
 def test_full_balance_can_change_hands(world: World) -> None:
     world.hold(ALICE, 0, 2**64 - 1)
     world.done(None, "settle", *world.signed(world.settlement({(0, ALICE): 1 - 2**64, (0, BOB): 2**64 - 1})))
     assert (world.balance(ALICE, 0), world.balance(BOB, 0)) == (0, 2**64 - 1)
-
-
-def test_gas_of_100_accounts_and_1000_orders(world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    """Two tokens, ten orders an account: 200 delta rows, and a nullifier row for each word in use."""
-    traders = [address_of(key(1_000 + i)) for i in range(100)]
-    for token in range(len(QUANTA)):
-        world.hold(ALICE, token, 10**15)
-
-    def settled(deltas: dict[tuple[TokenIndex, Address], int], nonces: list[int]) -> tuple[int, Settlement]:
-        settlement = world.settlement(
-            deltas=delta_rows(deltas),
-            nullifiers=nullifier_rows((trader, Nonce(nonce)) for trader in traders for nonce in nonces),
-        )
-        signatures = [sign(settlement, world.domain, member) for member in MEMBERS[:3]]
-        ordered = list(ordered_signatures(settlement, world.domain, signatures))
-        return world.done(None, "settle", settlement.packed(), ordered).gas, settlement
-
-    def trade(seed: int) -> dict[tuple[TokenIndex, Address], int]:
-        rng = random.Random(seed)
-        nets: dict[tuple[TokenIndex, Address], int] = {}
-        for token in (TokenIndex(0), TokenIndex(1)):
-            for giver, taker in zip(traders[::2], traders[1::2], strict=True):
-                nets[token, giver] = rng.randrange(1, 10**9) * rng.choice((1, -1))
-                nets[token, taker] = -nets[token, giver]
-        return nets
-
-    endowment = {(TokenIndex(t), trader): 10**12 for t in (0, 1) for trader in traders}
-    endowment |= {(TokenIndex(t), address_of(ALICE)): -(10**14) for t in (0, 1)}
-    nothing, _ = settled(endowment, [])
-    rows: list[tuple[str, int, int, int]] = []
-    for name, nonces in (
-        ("100 words, new", list(range(10))),
-        ("100 words, in use", list(range(10, 20))),
-        ("200 words, half in use", [20 + 50 * i for i in range(10)]),
-        ("200 words, in use", [21 + 50 * i for i in range(10)]),
-    ):
-        gas, settlement = settled(trade(len(rows)), nonces)
-        rows.append((name, len(settlement.deltas), len(settlement.nullifiers), gas))
-    with capsys.disabled():
-        print(f"\n  gas of settle: 202 balances of 100 new accounts, no nullifier: {nothing:,}")  # noqa: T201
-        for name, deltas, nullifiers, gas in rows:
-            print(f"  gas of settle: {deltas} deltas, {nullifiers} nullifier words ({name}): {gas:,}")  # noqa: T201
-    assert rows[0][3] < GAS_NEW_WORDS
-    assert rows[1][3] < GAS_WARM
-    assert world.vault.functions.balance_of(0, address_hex(traders[0])).call() > 0
 
 
 @pytest.mark.slow
@@ -177,10 +126,7 @@ def test_the_domain_follows_the_chain_id_after_a_fork(world: World) -> None:
         answer = world.vault.functions.domain_separator().call()
         assert answer == forked.separator() != world.domain.separator()
         reason = world.reason(None, "settle", *arguments)
-        assert reason in {
-            "signatures: signer is not a member",
-            "signatures: signers are not strictly ascending",
-        }
+        assert reason.startswith("signatures: signer")
     finally:
         chain.chain_id = original
     assert world.vault.functions.domain_separator().call() == world.domain.separator()

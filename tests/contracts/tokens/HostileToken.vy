@@ -1,13 +1,12 @@
 # pragma version 0.4.3
 """
-@notice A token that misbehaves on demand: it refuses, loses the receiver's balance, claims too much, or
-        calls the vault while a transfer is under way.
+@notice A token that misbehaves on demand: it refuses, fails, loses the receiver's balance, claims too much,
+        takes what it likes, or calls back while a transfer is under way.
 """
 
 interface Vault:
     def deposit(token: uint256, quanta: uint256): nonpayable
     def request_withdrawal(token: uint256, quanta: uint256): nonpayable
-    def withdraw(token: uint256): nonpayable
 
 
 flag Mood:
@@ -15,12 +14,15 @@ flag Mood:
     REFUSING
     SHRINKING
     BOASTING
-    DEPOSITING
-    WITHDRAWING
+    FAILING
 
+
+MAX_CALL: constant(uint256) = 4096
 
 balanceOf: public(HashMap[address, uint256])
 mood: public(Mood)
+# What the next transfer calls its caller with; empty if nothing.
+callback: Bytes[MAX_CALL]
 
 
 @deploy
@@ -34,8 +36,18 @@ def set_mood(mood: Mood):
 
 
 @external
+def set_callback(callback: Bytes[MAX_CALL]):
+    self.callback = callback
+
+
+@external
 def mint(receiver: address, amount: uint256):
     self.balanceOf[receiver] += amount
+
+
+@external
+def burn(holder: address, amount: uint256):
+    self.balanceOf[holder] -= amount
 
 
 @external
@@ -51,14 +63,23 @@ def join(vault: address, quanta: uint256):
 
 @external
 def transferFrom(sender: address, receiver: address, amount: uint256) -> bool:
+    return self._moved(sender, receiver, amount)
+
+
+@external
+def transfer(receiver: address, amount: uint256) -> bool:
+    return self._moved(msg.sender, receiver, amount)
+
+
+@internal
+def _moved(sender: address, receiver: address, amount: uint256) -> bool:
     if self.mood == Mood.REFUSING:
         return False
-    if self.mood == Mood.DEPOSITING:
-        self.mood = Mood.HONEST  # once is enough
-        extcall Vault(msg.sender).deposit(0, amount)
-    if self.mood == Mood.WITHDRAWING:
-        self.mood = Mood.HONEST
-        extcall Vault(msg.sender).withdraw(0)
+    assert self.mood != Mood.FAILING, "token: not today"
+    if len(self.callback) != 0:
+        callback: Bytes[MAX_CALL] = self.callback
+        self.callback = b""  # once is enough
+        raw_call(msg.sender, callback)
     if self.mood == Mood.SHRINKING:
         self.balanceOf[receiver] -= 1
         return True
@@ -66,16 +87,4 @@ def transferFrom(sender: address, receiver: address, amount: uint256) -> bool:
     self.balanceOf[receiver] += amount
     if self.mood == Mood.BOASTING:
         self.balanceOf[receiver] += 10 * amount
-    return True
-
-
-@external
-def transfer(receiver: address, amount: uint256) -> bool:
-    if self.mood == Mood.REFUSING:
-        return False
-    if self.mood == Mood.WITHDRAWING:
-        self.mood = Mood.HONEST
-        extcall Vault(msg.sender).withdraw(0)
-    self.balanceOf[msg.sender] -= amount
-    self.balanceOf[receiver] += amount
     return True

@@ -1,16 +1,23 @@
 # pragma version 0.4.3
 """
-@notice A token as some old ones are: it returns nothing, and keeps a fee, in hundredths of a percent.
+@notice A token as some old ones are: it returns nothing, and keeps a fee, in hundredths of a percent: of
+        what the receiver gets, or on top of what the sender sends.
 """
 
 balanceOf: public(HashMap[address, uint256])
 allowance: public(HashMap[address, HashMap[address, uint256]])
 fee: public(uint256)
+surcharge: public(uint256)
 
 
 @external
 def set_fee(fee: uint256):
     self.fee = fee
+
+
+@external
+def set_surcharge(surcharge: uint256):
+    self.surcharge = surcharge
 
 
 @external
@@ -36,5 +43,5 @@ def transferFrom(sender: address, receiver: address, amount: uint256):
 
 @internal
 def _move(sender: address, receiver: address, amount: uint256):
-    self.balanceOf[sender] -= amount
+    self.balanceOf[sender] -= amount + amount * self.surcharge // 10_000
     self.balanceOf[receiver] += amount - amount * self.fee // 10_000
