@@ -1,29 +1,36 @@
-"""A development chain that survives its death: `python -m darkpool.devnet ANVIL FOLDER PORT BLOCK_SECONDS`.
+"""The development chain of a venue's data folder.
 
-anvil writes its state in place, so killed in the middle of that it would leave half a file. Whole states are
-therefore copied aside as they appear, and the latest whole one is what it starts from. What is lost is a
-block or two at the head, which nobody takes for final.
+    chain/        its state, which survives its death (devnet_child.py)
+    chain.port    its port on 127.0.0.1, the same at every start, since traders have its URL
+    chain.lock    held by whoever keeps it running: `darkpool up`, or `darkpool devnet up`
+
+So `darkpool up` uses the chain that `darkpool devnet up` keeps running, and else runs it itself.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
+import fcntl
 import os
 import shutil
-import subprocess
+import socket
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from darkpool import parent
+from darkpool.deployment import write_whole
 from darkpool.errors import ConfigError
+from darkpool.supervise import Supervised
 
-STATE: Final = "state.json"
-_WHOLE: Final = "state.whole.json"
-_COPY_SECONDS: Final = 0.5
-_NPM: Final = Path(__file__).resolve().parents[1] / "node_modules" / ".bin"
+HOME: Final = "chain"
+PORT: Final = "chain.port"
+FIRST_PORT: Final = 8545
+_LOCK: Final = "chain.lock"
+_ROOT: Final = Path(__file__).resolve().parents[1]
+_NPM: Final = _ROOT / "node_modules" / ".bin"
+PYTHONPATH: Final = {"PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])}
+"""For children, which must find this package wherever they start."""
 
 
 def anvil_path() -> str:
@@ -37,54 +44,64 @@ def anvil_path() -> str:
     return found
 
 
-def _copy_if_whole(folder: Path) -> None:
-    """Put a whole state aside, under its name or not at all."""
-    temporary = folder / f"{_WHOLE}.tmp"
-    with suppress(FileNotFoundError):
-        shutil.copyfile(folder / STATE, temporary)
-        if _is_whole(temporary):
-            temporary.replace(folder / _WHOLE)
-
-
-def _is_whole(path: Path) -> bool:
+@contextmanager
+def keeping(folder: Path) -> Iterator[bool]:
+    """Whether the chain of a venue's folder is ours to run for the length of the block, or another's."""
+    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-async def _run(anvil: str, folder: Path, port: str, block_seconds: str) -> int:
-    if not _is_whole(folder / STATE):
-        (folder / STATE).unlink(missing_ok=True)
-        with suppress(FileNotFoundError):
-            shutil.copyfile(folder / _WHOLE, folder / STATE)
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "darkpool.supervise_child", str(os.getpid())),
-        *(anvil, "--host", "127.0.0.1", "--port", port, "--block-time", block_seconds),
-        *("--state", str(folder / STATE), "--state-interval", "1", "--silent"),
-        stdin=subprocess.DEVNULL,
-    )
-    try:
-        while process.returncode is None:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), _COPY_SECONDS)
-            await asyncio.to_thread(_copy_if_whole, folder)
-        return process.returncode
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
     finally:
-        if process.returncode is None:
-            process.terminate()  # it writes its state once more
-            await process.wait()
+        os.close(descriptor)
 
 
-async def _main(arguments: list[str]) -> None:
-    anvil, folder, port, block_seconds = arguments
-    code = await _run(anvil, Path(folder), port, block_seconds)
-    raise SystemExit(code or 1)  # a chain that ends by itself is started again
+def program(folder: Path, block_seconds: int) -> tuple[Supervised, str]:
+    """What runs the chain of a venue's folder, and its URL. Raises ConfigError without anvil or a port."""
+    home = folder / HOME
+    home.mkdir(mode=0o700, exist_ok=True)
+    port = port_of(folder)
+    arguments = (sys.executable, "-m", "darkpool.devnet_child", anvil_path(), str(home), str(port))
+    return Supervised(
+        name="chain",
+        argv=(*arguments, str(block_seconds)),
+        log=folder / "chain.log",
+        environment=PYTHONPATH,
+    ), url_of(port)
 
 
-if __name__ == "__main__":
-    if len(sys.argv) != 5:  # noqa: PLR2004
-        sys.stderr.write("usage: python -m darkpool.devnet ANVIL FOLDER PORT BLOCK_SECONDS\n")
-        sys.exit(2)
-    asyncio.run(parent.while_it_lives(_main(sys.argv[1:])))
+def url_of(port: int) -> str:
+    """Where it answers."""
+    return f"http://127.0.0.1:{port}"
+
+
+def port_of(folder: Path, wanted: int | None = None) -> int:
+    """The port of the folder's chain; at the first call `wanted`, or if that is None one that is free.
+
+    Raises ConfigError if it has another one already, or none is free.
+    """
+    path = folder / PORT
+    if path.exists():
+        port = int(path.read_text("ascii"))
+        if wanted not in {None, port}:
+            raise ConfigError(
+                f"chain: the port of this folder's is {port}, not {wanted}",
+                f"leave out --port, as traders have its URL; or end it, and write {wanted} into {path}",
+            )
+        return port
+    for candidate in (FIRST_PORT, 0) if wanted is None else (wanted,):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", candidate))
+            except OSError:
+                continue
+            port = int(probe.getsockname()[1])
+        write_whole(path, str(port), 0o600)
+        return port
+    if wanted is not None:
+        raise ConfigError(f"port {wanted}: in use on 127.0.0.1", "give another one with --port")
+    raise ConfigError("chain: no free port on 127.0.0.1", "give chain.rpc_url")

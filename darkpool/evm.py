@@ -12,23 +12,26 @@ both.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
 import contracts
 from darkpool.eip712 import address_of
 from darkpool.errors import ChainError, ChainRefused, ConfigError
+from darkpool.evm_errors import NodeRefused, Posted, asked, posted
+from darkpool.evm_records import Block, Event, Fees, Receipt, Signed
 from darkpool.types import Address, PrivateKey, address_hex, parse_address
 
 if TYPE_CHECKING:
     from eth_tester import EthereumTester
-    from eth_typing import ChecksumAddress
-    from hexbytes import HexBytes
+    from eth_typing import ChecksumAddress, Hash32
     from web3 import Web3
     from web3.contract import Contract
     from web3.types import LogReceipt
+
+__all__ = ["Block", "Event", "Evm", "Fees", "Posted", "Receipt", "Signed"]
 
 T = TypeVar("T")
 
@@ -44,38 +47,8 @@ REQUEST_TIMEOUT: Final = 10
 RECEIPT_TIMEOUT: Final = 180
 """Seconds to wait for a transaction to be mined."""
 
-MAX_REASON: Final = 200
-_ERROR_STRING: Final = bytes.fromhex("08c379a0")
 _EMBEDDED_FAUCET: Final = PrivateKey((1).to_bytes(32))  # eth-tester's first account, rich on every such chain
 _TIP: Final = 10**9
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """A mined, successful transaction; `tx_hash` is 32 bytes."""
-
-    tx_hash: bytes
-    gas_used: int
-    block: int
-    contract: Address | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A decoded log entry; its place in the chain orders events of one chain."""
-
-    block: int
-    log_index: int
-    tx_hash: bytes
-    arguments: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """When it was made, unix seconds, and its hash, which names the chain up to it."""
-
-    time: int
-    hash: bytes
 
 
 class Evm:
@@ -161,25 +134,29 @@ class Evm:
         """The code at an address; empty if it is no contract."""
         return self._asked(lambda: bytes(self._web3.eth.get_code(_text(address))))
 
+    def ether(self, account: Address) -> int:
+        """What an account has to pay gas with, wei."""
+        return self._asked(lambda: int(self._web3.eth.get_balance(_text(account))))
+
     # Transactions
 
     def fund(self, account: Address, wei: int) -> None:
         """Give an account ether from the faucet."""
         if self._faucet is not None:
-            self._send(self._faucet, {"to": address_hex(account), "value": wei}, gas=21_000)
+            self._send(self._faucet, account, b"", 21_000, wei)
             return
         accounts = self._asked(lambda: self._web3.eth.accounts)
         if not accounts:
             raise ChainError("faucet: the node has no unlocked account", "give the chain a faucet key")
         transaction: Any = {"from": accounts[0], "to": address_hex(account), "value": wei}
-        self._mined(self._asked(lambda: self._web3.eth.send_transaction(transaction)), transaction)
+        self._mined(bytes(self._asked(lambda: self._web3.eth.send_transaction(transaction))))
 
     def deploy(self, key: PrivateKey, name: str, arguments: Sequence[Any], gas: int) -> Receipt:
         """Create the contract of that name from its artifact; the receipt names its address."""
         artifact = contracts.load(name)
         factory = self._web3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode)
         data = self._encoded(lambda: factory.constructor(*arguments).data_in_transaction)
-        return self._send(key, {"data": data}, gas)
+        return self._send(key, None, bytes.fromhex(str(data).removeprefix("0x")), gas)
 
     def send(
         self, key: PrivateKey, name: str, address: Address, function: str, arguments: Sequence[Any], gas: int
@@ -189,17 +166,120 @@ class Evm:
         `gas` bounds what it may use; a remote node is asked for an estimate instead. Raises `ChainRefused`
         with the contract's reason, if possible before anything is sent, and `ChainError`.
         """
+        return self._send(key, address, self.encoded(name, address, function, arguments), gas)
+
+    def encoded(self, name: str, address: Address, function: str, arguments: Sequence[Any]) -> bytes:
+        """What a transaction says to call a function of a contract. Raises `ConfigError`."""
         interface = self._interface(name, address)
-        data = self._encoded(lambda: interface.encode_abi(function, arguments))
-        return self._send(key, {"to": address_hex(address), "data": data}, gas)
+        text = self._encoded(lambda: interface.encode_abi(function, arguments))
+        return bytes.fromhex(text.removeprefix("0x"))
+
+    def nonces(self, account: Address) -> tuple[int, int]:
+        """How many transactions of the account are in blocks, and how many with those that wait."""
+        count, sender = self._web3.eth.get_transaction_count, _text(account)
+        return self._asked(lambda: (int(count(sender, "latest")), int(count(sender, "pending"))))
+
+    def fees(self) -> Fees:
+        """What the next blocks will take, though the base fee may double before."""
+        base = self._asked(lambda: int(self._web3.eth.get_block("latest")["baseFeePerGas"]))
+        tip = max(_TIP, self._asked(lambda: int(self._web3.eth.max_priority_fee)))
+        return Fees(2 * base + tip, tip)
+
+    def estimate(self, sender: Address, to: Address | None, data: bytes, at: str = "pending") -> int:
+        """Gas to allow for a transaction on the state `at` ("latest" or "pending").
+
+        Raises `ChainRefused` with the contract's reason if it would fail.
+        """
+        transaction: Any = {"from": _text(sender), "value": 0, **_target(to), "data": data}
+        if self._tester is not None:
+            self._set_pending_time(max(self.now() + 1, int(time.time()) + self._lead))
+            # Its estimator runs the transaction a dozen times; one run tells whether it reverts.
+            transaction["gas"] = EMBEDDED_GAS_LIMIT
+            self._asked(lambda: self._web3.eth.call(transaction, "pending"))
+            return MAX_TRANSACTION_GAS
+        estimate = self._asked(lambda: int(self._web3.eth.estimate_gas(transaction, at)))  # type: ignore[arg-type]
+        return min(estimate * 5 // 4, max(estimate, MAX_TRANSACTION_GAS))
+
+    def sign(
+        self,
+        key: PrivateKey,
+        to: Address | None,
+        data: bytes,
+        nonce: int,
+        gas: int,
+        fees: Fees,
+        value: int = 0,
+    ) -> Signed:
+        """A transaction signed by `key`: the same for the same arguments."""
+        transaction: Any = {
+            **_target(to),
+            "type": 2,
+            "chainId": self.chain_id,
+            "data": data,
+            "value": value,
+            "nonce": nonce,
+            "gas": gas,
+            "maxFeePerGas": fees.most,
+            "maxPriorityFeePerGas": fees.tip,
+        }
+        signed = self._web3.eth.account.sign_transaction(transaction, key)
+        return Signed(bytes(signed.hash), bytes(signed.raw_transaction))
+
+    def post(self, signed: Signed) -> Posted:
+        """Hand a transaction to the node, without waiting. After a `ChainError` it may have it or not."""
+        try:
+            self._asked(lambda: self._web3.eth.send_raw_transaction(signed.raw))
+        except NodeRefused as error:
+            return posted(error)
+        if self._tester is not None:
+            self._logs += self._web3.eth.get_transaction_receipt(_hash(signed.tx_hash))["logs"]
+        return Posted.TAKEN
+
+    def known(self, tx_hash: bytes) -> bool:
+        """Whether the node has the transaction, in a block or waiting."""
+        return self._found(lambda: self._web3.eth.get_transaction(_hash(tx_hash))) is not None
+
+    def mined(self, tx_hash: bytes) -> Receipt | None:
+        """The receipt of a transaction; None while it is in no block. Raises `ChainRefused` if it failed."""
+        receipt = self._found(lambda: self._web3.eth.get_transaction_receipt(_hash(tx_hash)))
+        if receipt is None:
+            return None
+        block = int(receipt["blockNumber"])
+        if receipt["status"] != 1:
+            # It passed before it was sent; run it again on the block it failed in to hear why.
+            sent = self._asked(lambda: self._web3.eth.get_transaction(_hash(tx_hash)))
+            replay: Any = {
+                "from": sent["from"],
+                "value": sent["value"],
+                "data": sent["input"],
+                **({"to": sent["to"]} if sent.get("to") else {}),
+            }
+            self._asked(lambda: self._web3.eth.call(replay, block))
+            raise ChainRefused("the transaction failed, and would not now", "send it again")
+        created = receipt.get("contractAddress")
+        return Receipt(
+            tx_hash,
+            int(receipt["gasUsed"]),
+            block,
+            parse_address(created) if created else None,
+            int(receipt["effectiveGasPrice"]),
+        )
 
     def call(self, name: str, address: Address, function: str, *arguments: Any) -> Any:  # noqa: ANN401
         """The value of a view function at the latest block; addresses come as checksummed text."""
         interface = self._interface(name, address)
         return self._asked(lambda: interface.functions[function](*arguments).call(self._reader))
 
-    def events(self, name: str, address: Address, event: str, from_block: int, to_block: int) -> list[Event]:
-        """Events of one kind in the closed range of blocks, in chain order."""
+    def events(
+        self,
+        name: str,
+        address: Address,
+        event: str,
+        from_block: int,
+        to_block: int,
+        having: Mapping[str, int] = MappingProxyType({}),
+    ) -> list[Event]:
+        """Events of one kind in the closed range of blocks, in chain order; `having`: indexed arguments."""
         if from_block > to_block:
             return []
         kind = self._interface(name, address).events[event]()
@@ -215,7 +295,7 @@ class Evm:
                 and from_block <= int(log["blockNumber"]) <= to_block
             ]
         else:
-            found = list(self._asked(lambda: kind.get_logs(from_block=from_block, to_block=to_block)))
+            found = list(self._asked(lambda: kind.get_logs(dict(having), from_block, to_block)))
         events = [
             Event(
                 int(entry["blockNumber"]),
@@ -224,6 +304,7 @@ class Evm:
                 entry["args"],
             )
             for entry in found
+            if having.items() <= entry["args"].items()
         ]
         return sorted(events, key=lambda entry: (entry.block, entry.log_index))
 
@@ -236,48 +317,35 @@ class Evm:
             self._interfaces[name, address] = cached
         return cached
 
-    def _send(self, key: PrivateKey, fields: dict[str, Any], gas: int) -> Receipt:
-        sender = _text(address_of(key))
-        if self._tester is not None:
-            self._set_pending_time(max(self.now() + 1, int(time.time()) + self._lead))
-        transaction: Any = {"from": sender, "value": 0, **fields}
-        if self._tester is not None:
-            # Its estimator runs the transaction a dozen times; one run tells whether it reverts.
-            transaction["gas"] = min(gas, EMBEDDED_GAS_LIMIT)
-            self._asked(lambda: self._web3.eth.call(transaction, "pending"))
-        else:
-            estimate = self._asked(lambda: int(self._web3.eth.estimate_gas(transaction, "pending")))
-            transaction["gas"] = min(estimate * 5 // 4, max(estimate, MAX_TRANSACTION_GAS))
-        base_fee = self._asked(lambda: int(self._web3.eth.get_block("latest")["baseFeePerGas"]))
-        transaction |= {
-            "type": 2,
-            "chainId": self.chain_id,
-            "nonce": self._asked(lambda: self._web3.eth.get_transaction_count(sender, "pending")),
-            "maxFeePerGas": 2 * base_fee + _TIP,
-            "maxPriorityFeePerGas": _TIP,
-        }
-        signed = self._web3.eth.account.sign_transaction(transaction, key)
-        tx_hash = self._asked(lambda: self._web3.eth.send_raw_transaction(signed.raw_transaction))
-        return self._mined(tx_hash, transaction)
+    def _send(self, key: PrivateKey, to: Address | None, data: bytes, gas: int, value: int = 0) -> Receipt:
+        sender = address_of(key)
+        estimate = self.estimate(sender, to, data) if data else gas
+        allowed = estimate if self._tester is None else min(gas, EMBEDDED_GAS_LIMIT)
+        signed = self.sign(key, to, data, self.nonces(sender)[1], allowed, self.fees(), value)
+        if self.post(signed) is not Posted.TAKEN:
+            raise ChainError("node: took another transaction of this account meanwhile", "try again")
+        return self._mined(signed.tx_hash)
 
-    def _mined(self, tx_hash: HexBytes, transaction: Any) -> Receipt:  # noqa: ANN401
-        receipt = self._asked(
-            lambda: self._web3.eth.wait_for_transaction_receipt(tx_hash, timeout=RECEIPT_TIMEOUT)
-        )
-        block = int(receipt["blockNumber"])
-        if receipt["status"] != 1:
-            # It passed before it was sent; run it again on the block it failed in to hear why.
-            replay: Any = {
-                field: transaction[field] for field in ("from", "to", "data", "value") if field in transaction
-            }
-            self._asked(lambda: self._web3.eth.call(replay, block))
-            raise ChainRefused("the transaction failed, and would not now", "send it again")
-        if self._tester is not None:
-            self._logs += receipt["logs"]
-        created = receipt.get("contractAddress")
-        return Receipt(
-            bytes(tx_hash), int(receipt["gasUsed"]), block, parse_address(created) if created else None
-        )
+    def _mined(self, tx_hash: bytes) -> Receipt:
+        """Wait for its receipt. Raises as `mined`, and `ChainError` after RECEIPT_TIMEOUT."""
+        wait = self._web3.eth.wait_for_transaction_receipt
+        self._asked(lambda: wait(_hash(tx_hash), timeout=RECEIPT_TIMEOUT))
+        found = self.mined(tx_hash)
+        if found is None:
+            raise ChainError("transaction: its block was reorganised away", "look before sending again")
+        return found
+
+    def _found(self, ask: Callable[[], T]) -> T | None:
+        """The answer, or None if the node knows no such transaction."""
+        from web3.exceptions import TransactionNotFound
+
+        def tried() -> T | None:
+            try:
+                return ask()
+            except TransactionNotFound:
+                return None
+
+        return self._asked(tried)
 
     def _set_pending_time(self, timestamp: int) -> None:
         """Date the block being built; eth-tester dates it when its parent is mined, however long ago."""
@@ -305,57 +373,17 @@ class Evm:
 
     def _asked(self, ask: Callable[[], T]) -> T:
         """The answer to a question to the node, or the errors of this package."""
-        from web3.exceptions import ContractLogicError, TimeExhausted, Web3Exception
-
-        reverts, failures = _foreign_errors(embedded=self._tester is not None)
-        reverts += (ContractLogicError,)
-        failures += (Web3Exception,)
-        try:
-            return ask()
-        except reverts as error:
-            raise ChainRefused(_reason(error)) from error
-        except TimeExhausted as error:
-            raise ChainError(
-                f"transaction not mined within {RECEIPT_TIMEOUT} s",
-                "it may still be; look before sending again",
-            ) from error
-        except OSError as error:  # requests derives its errors from it
-            raise ChainError(
-                f"chain: no answer from the node at {self._where} ({type(error).__name__})",
-                "start it, or give the URL of one that answers",
-            ) from error
-        except failures as error:
-            raise ChainError(f"node: {type(error).__name__}: {str(error)[:MAX_REASON]}") from error
+        return asked(ask, self._where, embedded=self._tester is not None)
 
 
 def _text(address: Address) -> ChecksumAddress:
     return cast("ChecksumAddress", address_hex(address))
 
 
-def _foreign_errors(*, embedded: bool) -> tuple[tuple[type[Exception], ...], tuple[type[Exception], ...]]:
-    """Reverts, and other failures, as the two kinds of chain raise them past web3."""
-    if not embedded:
-        # requests derives its errors from OSError; a body that is not JSON is a ValueError.
-        return (), (ValueError,)
-    from eth_tester.exceptions import TransactionFailed, ValidationError
-    from eth_utils.exceptions import ValidationError as EvmValidationError
-
-    return (TransactionFailed,), (ValidationError, EvmValidationError)
+def _hash(tx_hash: bytes) -> Hash32:
+    return cast("Hash32", tx_hash)
 
 
-def _reason(error: Exception) -> str:
-    """The contract's own string in a revert, at most `MAX_REASON` characters."""
-    from eth_abi.abi import decode
-    from eth_abi.exceptions import DecodingError
-
-    data = getattr(error, "data", None)
-    if isinstance(data, str) and data.startswith("0x"):
-        try:
-            raw = bytes.fromhex(data[2:])
-            if raw.startswith(_ERROR_STRING):
-                return str(decode(["string"], raw[4:])[0])[:MAX_REASON]
-        except (ValueError, DecodingError):
-            pass
-    text = str(getattr(error, "message", None) or (error.args[0] if error.args else ""))
-    text = text.removeprefix("execution reverted").removeprefix(":").strip()
-    return text[:MAX_REASON] if text and text != "b''" else "the contract reverted without a reason"
+def _target(to: Address | None) -> dict[str, str]:
+    """Whom a transaction calls; nobody, if it creates a contract."""
+    return {} if to is None else {"to": _text(to)}

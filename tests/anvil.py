@@ -29,14 +29,15 @@ def anvil_path() -> str:
 
 
 @contextmanager
-def running_anvil() -> Iterator[str]:
-    """The URL of a new chain that mines a block for every transaction."""
+def running_anvil(*options: str, port: int = 0) -> Iterator[str]:
+    """The URL of a new chain that mines a block for every transaction, unless its options say otherwise."""
     binary = anvil_path()
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
         port = probe.getsockname()[1]
     process = subprocess.Popen(
-        [binary, "--host", "127.0.0.1", "--port", str(port), "--silent"],
+        [binary, "--host", "127.0.0.1", "--port", str(port), "--silent", *options],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
