@@ -11,7 +11,7 @@ UV ?= uv
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: help demo test test-all check addresses bench vectors contracts lock venv anvil clean
+.PHONY: help demo test test-all check addresses bench vectors contracts gas lock venv anvil clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,12 +25,13 @@ test: .venv/.installed anvil ## the tests, without the slow ones
 test-all: .venv/.installed anvil ## every test
 	$(PYTEST) -m ""
 
-check: .venv/.installed ## lint, format, types, import layers, contract artifacts, addresses
+check: .venv/.installed ## lint, format, types, import layers, contract artifacts and gas, addresses
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m contracts.build --check
+	$(BIN)/python -m tests.gas --check
 	@$(MAKE) --no-print-directory addresses
 
 # Where a package comes from is the installing machine's business; its hash is ours.
@@ -51,6 +52,9 @@ vectors: .venv/.installed ## the frozen test vectors against the code
 
 contracts: .venv/.installed ## compile the contracts into contracts/artifacts
 	$(BIN)/python -m contracts.build
+
+gas: .venv/.installed ## measure the contract's gas into contracts/gas.json and docs/gas.md
+	$(BIN)/python -m tests.gas
 
 # setuptools is locked too, because the project is built without isolation.
 lock: ## pin the newest allowed versions (needs uv and npm)

@@ -1,4 +1,4 @@
-"""Figures for Prometheus, in the app's own registry. Labels are routes, states, parts: never whose."""
+"""Figures for Prometheus, in the app's own registry. Labels: routes, states, parts, tokens, never whose."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Final, TypeVar
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.venue import symbols_of
+from api.views import flows_of
 from darkpool.errors import DarkpoolError
 from darkpool.market import RoundState
 from darkpool.store.records import OrderState, SettlementState
@@ -43,6 +45,13 @@ class Metrics:
         self._well = self._gauge("well", "1 if the part works", "part")
         self._entries = self._gauge("log_entries", "Entries of the log")
         self._pending = self._gauge("pending_settlements", "Settlements not final")
+        self._unsettled = self._gauge("unsettled_rounds", "Rounds with a result that no settlement has yet")
+        self._voided = self._gauge("voided_rounds", "Rounds ever whose fills were busted")
+        self._attempts = self._gauge("settlement_attempts", "Transactions sent for the oldest settlement")
+        self._fee = self._gauge("settlement_fee_wei", "The most the oldest settlement offers per gas")
+        self._flows = self._gauge(
+            "window_quanta", "Quanta of the latest settlement, traded and left", "token", "kind"
+        )
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"darkpool_{name}", text, labels, registry=self.registry)
@@ -52,17 +61,26 @@ class Metrics:
         status = venue.status()
         self._entries.set(status.log_size)
         self._pending.set(status.pending_settlements)
-        for part in ("halted", "database", "chain", "committee"):
+        self._unsettled.set(status.unsettled_rounds)
+        self._voided.set(status.voided_rounds)
+        self._attempts.set(status.sent.attempts if status.sent else 0)
+        self._fee.set(status.sent.fee if status.sent else 0)
+        for part in ("halted", "database", "chain", "committee", "settlement"):
             label = "venue" if part == "halted" else part
             self._well.labels(label).set(not getattr(status, part))
         try:
             counts = await venue.read(VenueStore.counts)
+            latest = await venue.read(lambda store: store.settlements(limit=1))
         except DarkpoolError:
             self._well.labels("database").set(0)
         else:
             _set(self._orders, OrderState, counts.orders)
             _set(self._rounds, RoundState, counts.rounds)
             _set(self._settlements, SettlementState, counts.settlements)
+            symbols = symbols_of(venue)
+            for token, gross, net in (flow for row in latest for flow in flows_of(row)):
+                self._flows.labels(symbols.get(token, "other"), "gross").set(gross)
+                self._flows.labels(symbols.get(token, "other"), "net").set(net)
         return generate_latest(self.registry)
 
 

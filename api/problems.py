@@ -75,6 +75,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "replace-mismatch": Kind(409, "The two orders are not of one account and market"),
     "minima-not-met": Kind(409, "The round lacks orders or accounts"),
     "unsettled-bound": Kind(409, "Too many rounds are not settled"),
+    "nothing-unsettled": Kind(409, "No round is unsettled"),
     "settlement-expired": Kind(409, "A settlement has expired and is not void yet"),
     "order-unproven": Kind(422, "The order's proof does not hold"),
     "quota-exceeded": Kind(429, "The account has too many open orders"),

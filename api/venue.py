@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from darkpool import eip712
 from darkpool.errors import OrderRefused
 from darkpool.jsonfields import hex_text
+from darkpool.types import Address
 from darkpool.venue import MarketView, Venue
 
 
@@ -28,6 +29,15 @@ def market_of(venue: Venue, market: bytes) -> MarketView:
         raise OrderRefused(
             f"market: {hex_text(market)} is none of this venue", "list the markets", "market-unknown"
         )
+    return found
+
+
+def symbols_of(venue: Venue) -> dict[Address, str]:
+    """Symbols of the tokens that the markets trade, by contract."""
+    found = {}
+    for view in venue.markets.values():
+        found[view.terms.market.base] = view.instrument.base.symbol
+        found[view.terms.market.quote] = view.instrument.quote.symbol
     return found
 
 

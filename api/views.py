@@ -6,6 +6,8 @@ prices are grid levels with their decimal text beside them, quantities are lots.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from api.parameters import AddressText, HashText, HexText, Uint
@@ -23,6 +25,7 @@ from darkpool.store.records import (
 )
 from darkpool.types import Address, Tick, address_hex
 from darkpool.venue import MarketView
+from darkpool.windows import netting_ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,10 @@ class OrderView:
 
 @dataclass(frozen=True, slots=True)
 class RoundView:
-    """One auction. What is not known yet is null; `price_text` too if the grid has changed since."""
+    """One auction. What is not known yet is null; `price_text` too if the grid has changed since.
+
+    settlement: digest of the settlement it is in.
+    """
 
     market: HashText
     number: Uint
@@ -85,7 +91,7 @@ class RoundView:
     price: Uint | None
     price_text: str | None
     volume: Uint | None
-    settlement: Uint | None
+    settlement: HashText | None
     reason: str
 
     @staticmethod
@@ -111,7 +117,7 @@ class RoundView:
             price=row.price,
             price_text=price_text,
             volume=row.volume,
-            settlement=row.settlement,
+            settlement=None if row.settlement is None else hex_text(row.settlement),
             reason=row.reason,
         )
 
@@ -135,37 +141,68 @@ class FillView:
 
 
 @dataclass(frozen=True, slots=True)
+class SettledRound:
+    """A round of a settlement."""
+
+    market: HashText
+    round: Uint
+
+
+@dataclass(frozen=True, slots=True)
+class FlowView:
+    """What a settlement moves of a token, in quanta: traded by its rounds, and left after netting.
+
+    ratio: quanta traded for each that moves, null if all cancels out.
+    """
+
+    token: AddressText
+    symbol: str
+    gross: int
+    net: int
+    ratio: float | None
+
+
+def flows_of(row: SettlementRow) -> list[tuple[Address, int, int]]:
+    """Token, gross and net of each token of a settlement."""
+    return [(Address(bytes.fromhex(token)), gross, net) for token, gross, net in json.loads(row.flows)]
+
+
+@dataclass(frozen=True, slots=True)
 class SettlementView:
-    """A settlement on its way to the chain; payload: its canonical bytes; signatures: concatenated."""
+    """A settlement on its way to the chain; payload: its canonical bytes, the signatures inside.
+
+    sealed_at: of its oldest round; tx_hash, block, gas: of the operator's own transaction.
+    """
 
     digest: HashText
     id: Uint
-    market: HashText
-    round: Uint
     sequence: Uint
     state: SettlementState
+    rounds: list[SettledRound]
+    flows: list[FlowView]
     created_at: Uint
     sealed_at: Uint
     payload: HexText
-    signatures: HexText
     tx_hash: HashText | None
     block: Uint | None
     gas: Uint | None
 
     @staticmethod
-    def of(row: SettlementRow) -> SettlementView:
-        """Of a row."""
+    def of(row: SettlementRow, symbols: Mapping[Address, str]) -> SettlementView:
+        """Of a row; symbols: of the tokens by contract."""
         return SettlementView(
             digest=hex_text(row.digest),
             id=row.id,
-            market=hex_text(row.market),
-            round=row.round,
             sequence=row.sequence,
             state=row.state,
+            rounds=[SettledRound("0x" + market, number) for market, number in json.loads(row.rounds)],
+            flows=[
+                FlowView(address_hex(token), symbols.get(token, ""), gross, net, netting_ratio(gross, net))
+                for token, gross, net in flows_of(row)
+            ],
             created_at=row.created_at,
             sealed_at=row.sealed_at,
             payload=hex_text(row.payload),
-            signatures=hex_text(row.signatures),
             tx_hash=None if row.tx_hash is None else hex_text(row.tx_hash),
             block=row.block,
             gas=row.gas,

@@ -20,7 +20,7 @@ from commitments.order_verify import invalid_claims
 from commitments.paillier import PublicKey
 from commitments.sealing import check_public
 from darkpool import eip712
-from darkpool.account import FreeCollateral, Ledger, Nonces
+from darkpool.account import NONCES_PER_WORD, FreeCollateral, Ledger, Nonces
 from darkpool.errors import OrderRefused
 from darkpool.listing import ListedOrder
 from darkpool.order import MAX_ORDER_BYTES, SealedOrder, Terms, TimeInForce, check_order_signature, order_hash
@@ -164,7 +164,7 @@ class Tentative:
         self._nonces: dict[Address, Nonces] = {}
         self.gone: set[tuple[Address, Nonce]] = set()  # replaced
         self.orders: defaultdict[bytes, Counter[Address]] = defaultdict(Counter)  # more by then, by market
-        self._listed: defaultdict[tuple[bytes, Address], set[Nonce]] = defaultdict(set)
+        self.words: defaultdict[bytes, Counter[tuple[Address, int]]] = defaultdict(Counter)  # by nonces' word
 
     def of(
         self, account: Address, tokens: Tokens, replaced: Iterable[ListedOrder] = ()
@@ -188,10 +188,6 @@ class Tentative:
             self._nonces[account] = self._ledger.nonces[account].copy()
         return self._nonces[account]
 
-    def listed(self, market: bytes, account: Address) -> set[Nonce]:
-        """Nonces of the account's orders that would stand in that market besides those that do."""
-        return self._listed.get((market, account), set()) - {n for a, n in self.gone if a == account}
-
     def accept(self, order: ListedOrder, tokens: Tokens, replaced: Iterable[ListedOrder] = ()) -> None:
         """As if it were accepted, in the place of orders of the same account and market."""
         account, base, quote = order.account, *self.of(order.account, tokens, replaced)
@@ -199,8 +195,10 @@ class Tentative:
         quote.decrease(order.c_quote)
         self._free[account, tokens[0]], self._free[account, tokens[1]] = base, quote
         self.nonces(account).use(order.nonce)
-        self.orders[order.statement.market][account] += 1
-        self._listed[order.statement.market, account].add(order.nonce)
+        orders, words = self.orders[order.statement.market], self.words[order.statement.market]
+        orders[account] += 1
+        words[account, order.nonce // NONCES_PER_WORD] += 1
         for old in replaced:
             self.gone.add((account, old.nonce))
-            self.orders[order.statement.market][account] -= 1
+            orders[account] -= 1
+            words[account, old.nonce // NONCES_PER_WORD] -= 1

@@ -6,7 +6,7 @@ itself. `check...` changes nothing; what changes state comes after and does not 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -23,12 +23,11 @@ from darkpool.errors import OrderRefused
 from darkpool.listing import ListedOrder, Movement, RoundResult, SealedList, token_movements
 from darkpool.market import MAX_ORDERS, Round, RoundState
 from darkpool.order import Terms, TimeInForce
+from darkpool.settlement_gas import fits
 from darkpool.types import Address, Nonce, Tick, address_hex
 
 MAX_OPEN_PER_ACCOUNT: Final = 512  # decoys count
-# One settlement takes 1,024 rows of each kind: two deltas an account, and its nonces lie in up to 3 words.
-MAX_ACCOUNTS: Final = 340
-MAX_WORDS: Final = 3
+MAX_WORDS: Final = 3  # of one account's nonces: each word is a row of the settlement
 
 
 class End(StrEnum):
@@ -61,7 +60,7 @@ class Book:
         self.sealed: SealedList | None = None
         self._standing: dict[tuple[Address, Nonce], ListedOrder] = {}  # in arrival order
         self._open: Counter[Address] = Counter()
-        self._nonces: defaultdict[Address, set[Nonce]] = defaultdict(set)  # of standing orders
+        self._words: dict[Address, Counter[int]] = {}  # standing orders by the word of their nonce
 
     @property
     def tokens(self) -> tuple[Address, Address]:
@@ -105,25 +104,38 @@ class Book:
             raise OrderRefused(
                 f"account: {MAX_OPEN_PER_ACCOUNT} orders stand already", "cancel some first", "quota-exceeded"
             )
-        gone = {old.nonce for old in replaced} | {n for a, n in tentative.gone if a == account}
-        words = {n // NONCES_PER_WORD for n in self._nonces.get(account, ()) if n not in gone}
-        words |= {n // NONCES_PER_WORD for n in tentative.listed(self.terms.market.id, account)}
-        if len(words | {order.nonce // NONCES_PER_WORD}) > MAX_WORDS:
-            raise OrderRefused(
-                f"nonce: {order.nonce} is too far from those of this account's standing orders",
-                "cancel or replace the oldest ones: a settlement takes nonces of few words",
-                "quota-exceeded",
-            )
-        present = self._open.keys() | more.keys()
-        if account not in present and len(present) >= MAX_ACCOUNTS:
-            raise OrderRefused(
-                f"book: full with {MAX_ACCOUNTS} accounts", "try in the next round", "book-full"
-            )
+        self._check_rows(order, tentative, replaced)
         if len(self._standing) + more.total() - len(replaced) >= MAX_ORDERS:
             raise OrderRefused(f"book: full with {MAX_ORDERS} orders", "try in the next round", "book-full")
         base, quote = tentative.of(account, self.tokens, replaced)
         base.check("base", s.f_base, s.base_version)
         quote.check("quote", s.f_quote, s.quote_version)
+
+    def _check_rows(
+        self, order: ListedOrder, tentative: Tentative, replaced: Collection[ListedOrder]
+    ) -> None:
+        """Whatever trades, the round fits a settlement: two deltas an account, and its words of nonces."""
+        changed = Counter(tentative.words[self.terms.market.id])
+        changed[order.account, order.nonce // NONCES_PER_WORD] += 1
+        for old in replaced:
+            changed[old.account, old.nonce // NONCES_PER_WORD] -= 1
+        words = {account: set(counts) for account, counts in self._words.items()}
+        for (account, word), by in changed.items():
+            standing = self._words.get(account, Counter())[word] + by
+            (words.setdefault(account, set()).add if standing else words[account].discard)(word)
+        if len(words[order.account]) > MAX_WORDS:
+            raise OrderRefused(
+                f"nonce: {order.nonce} is too far from those of this account's standing orders",
+                "cancel or replace the oldest ones: a settlement takes nonces of few words",
+                "quota-exceeded",
+            )
+        present, rows = sum(1 for held in words.values() if held), sum(map(len, words.values()))
+        if not fits(2 * present, rows):
+            raise OrderRefused(
+                f"book: full: no settlement takes {present} accounts with {rows} words of nonces",
+                "try in the next round",
+                "book-full",
+            )
 
     def _check_round(self, first: int, time_in_force: int) -> None:
         current = self.current_round.id
@@ -208,14 +220,17 @@ class Book:
     def _list(self, order: ListedOrder) -> None:
         self._standing[order.account, order.nonce] = order
         self._open[order.account] += 1
-        self._nonces[order.account].add(order.nonce)
+        self._words.setdefault(order.account, Counter())[order.nonce // NONCES_PER_WORD] += 1
 
     def _forget(self, order: ListedOrder) -> None:
         del self._standing[order.account, order.nonce]
         self._open[order.account] -= 1
-        self._nonces[order.account].remove(order.nonce)
+        words, word = self._words[order.account], order.nonce // NONCES_PER_WORD
+        words[word] -= 1
+        if not words[word]:
+            del words[word]
         if not self._open[order.account]:
-            del self._open[order.account], self._nonces[order.account]
+            del self._open[order.account], self._words[order.account]
 
     # --- the round ----------------------------------------------------------------------------------
 
@@ -280,7 +295,7 @@ class Book:
         self.round = market_round.advance(RoundState.SEALED)
         return ended
 
-    def finish(self, result: RoundResult) -> tuple[list[Ended], list[Movement]]:
+    def finish(self, result: RoundResult) -> list[Ended]:
         """End the sealed round: consume the orders of accounts that traded; roll or release the rest.
 
         The lock covers the debit, so both move F at once; the credit waits for the settlement to be final.
@@ -289,8 +304,7 @@ class Book:
         state = RoundState.CLEARED if result.crossed else RoundState.NO_CROSS
         self.round = self.current_round.advance(RoundState.CLEARING).advance(state)
         consumed = [o for o in sealed.orders if o.account in result.nets]
-        movements = token_movements(self.terms, result)
-        self._consume(consumed, movements)
+        self._consume(consumed, token_movements(self.terms, result))
         ended = [Ended(o, End.CONSUMED) for o in consumed]
         left = [o for o in sealed.orders if o.account not in result.nets]
         once = [o for o in left if o.statement.time_in_force == TimeInForce.ROUND]
@@ -300,7 +314,7 @@ class Book:
             for o in left
             if o.statement.time_in_force != TimeInForce.ROUND and o.account in self.ledger.halted
         ]
-        return ended + self.release(leaving, End.RELEASED, "the account is leaving"), movements
+        return ended + self.release(leaving, End.RELEASED, "the account is leaving")
 
     def abort(self, reason: str) -> list[Ended]:
         """End the sealed round without a result: all its orders are released; no shorter list is run."""

@@ -1,10 +1,10 @@
 """How members vouch for the end of a sealed round, so that whoever missed it need trust no one party.
 
-    settled    2t+1 signatures of the settlement itself, as the vault checks them
+    cleared    2t+1 signatures of Cleared(sealed, transcript, deltas, nullifiers): see windows.py
     no cross   2t+1 signatures of NoCross(sealed)
     abandoned  n-t signatures of Abandon(sealed): each signer promises never to sign a result of that list.
                At most t of them lie, so at least n-2t never will: at most 2t signatures of a result can ever
-               meet, and a settlement needs 2t+1.
+               meet, and a result needs 2t+1.
 
 `sealed` is the digest every member signed for the list. EIP-712, domain of the vault.
 """
@@ -15,10 +15,10 @@ from collections.abc import Iterable
 
 from commitments.errors import VerificationError
 from darkpool import eip712
-from darkpool.errors import OrderRefused, SettlementRefused
+from darkpool.errors import OrderRefused
 from darkpool.netting import Signers
-from darkpool.settlement import Settlement, check_signatures, ordered_signatures
 from darkpool.types import Signature
+from darkpool.windows import Cleared
 
 
 def no_cross_digest(domain: eip712.Domain, sealed: bytes) -> bytes:
@@ -31,24 +31,14 @@ def abandon_digest(domain: eip712.Domain, sealed: bytes) -> bytes:
     return eip712.digest(domain, "Abandon(bytes32 sealed)", (sealed,))
 
 
-def check_settled(
-    settlement: Settlement, domain: eip712.Domain, signatures: Iterable[Signature], signers: Signers
-) -> tuple[Signature, ...]:
-    """The signatures in the vault's order. Raises OrderRefused unless a quorum of members signed."""
-    quorum = 2 * signers.threshold + 1
-    try:
-        ordered = ordered_signatures(settlement, domain, signatures)
-        check_signatures(settlement, domain, ordered, set(signers.addresses.values()), quorum)
-    except SettlementRefused as error:
-        raise OrderRefused(f"result: {error.message}", "collect the members' signatures") from None
-    return ordered
+def result_digest(domain: eip712.Domain, sealed: bytes, cleared: Cleared | None) -> bytes:
+    """What a member signs for a result of the list; None: too little of it crosses."""
+    return no_cross_digest(domain, sealed) if cleared is None else cleared.digest(domain, sealed)
 
 
-def check_no_cross(
-    sealed: bytes, domain: eip712.Domain, signatures: Iterable[Signature], signers: Signers
-) -> None:
-    """Raises OrderRefused unless 2t+1 members signed."""
-    _check(no_cross_digest(domain, sealed), signatures, signers, 2 * signers.threshold + 1)
+def check_result(digest: bytes, signatures: Iterable[Signature], signers: Signers) -> None:
+    """Raises OrderRefused unless 2t+1 members signed a `result_digest`."""
+    _check(digest, signatures, signers, 2 * signers.threshold + 1)
 
 
 def check_abandoned(

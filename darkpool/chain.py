@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 from darkpool.eip712 import Domain, address_of
 from darkpool.errors import ChainError, ConfigError
-from darkpool.evm import Block, Evm, Receipt
+from darkpool.evm import Block, Event, Evm, Receipt
 from darkpool.settlement import Settlement
 from darkpool.types import Address, PrivateKey, Quanta, Signature, TokenIndex, address_hex, parse_address
 from darkpool.vault import (
@@ -35,6 +35,8 @@ _GAS_CALL: Final = 300_000
 _GAS_COMMITTEE: Final = 2_000_000
 _GAS_SETTLE: Final = 500_000
 _GAS_ROW: Final = 30_000
+
+_RECENT_BLOCKS: Final = 256
 
 
 V = TypeVar("V", bound=VaultEvent)
@@ -80,6 +82,7 @@ class Chain:
             terms.committee_delay,
             [address_hex(member) for member in terms.members],
             terms.threshold,
+            address_hex(terms.guardian or address_of(key)),
             [(address_hex(token.contract), token.quantum) for token in terms.tokens],
         ]
         vault = _created(self._evm.deploy(key, "Vault", arguments, _GAS_DEPLOY))
@@ -148,18 +151,48 @@ class Chain:
             sender_key, "Vault", self.vault, "settle", [settlement.packed(), list(signatures)], gas
         )
 
+    def landed(self, number: int) -> Settled | None:
+        """The settlement of that id, final or not; None if no recent block has it."""
+        head = self._evm.head()
+        first = max(0, head - max(self.finality, _RECENT_BLOCKS))
+        found = self._evm.events("Vault", self.vault, Settled.EVENT, first, head, {"id": number})
+        return _decoded(Settled, found[-1]) if found else None
+
     def propose_committee(
-        self, key: PrivateKey, members: Sequence[Address], threshold: int, signatures: Sequence[Signature]
+        self,
+        key: PrivateKey,
+        members: Sequence[Address],
+        threshold: int,
+        guardian: Address,
+        signatures: Sequence[Signature],
     ) -> Receipt:
         """Announce the next committee; `signatures` are of `committee_digest(last_epoch() + 1, ...)`."""
-        arguments = [[address_hex(member) for member in members], threshold, list(signatures)]
+        arguments = [
+            [address_hex(member) for member in members],
+            threshold,
+            address_hex(guardian),
+            list(signatures),
+        ]
         return self._evm.send(key, "Vault", self.vault, "propose_committee", arguments, _GAS_COMMITTEE)
 
     def activate_committee(self, key: PrivateKey) -> Receipt:
         """Put the announced committee into office after the vault's delay."""
         return self._evm.send(key, "Vault", self.vault, "activate_committee", [], _GAS_COMMITTEE)
 
+    def pause_settling(self, guardian: PrivateKey) -> Receipt:
+        """Make the vault refuse settlements until they are resumed; nothing else stops."""
+        return self._send(guardian, "pause_settling")
+
+    def resume_settling(self, guardian: PrivateKey) -> Receipt:
+        """Let the vault take settlements again."""
+        return self._send(guardian, "resume_settling")
+
     # State
+
+    @property
+    def evm(self) -> Evm:
+        """The chain itself, for what is not about the vault."""
+        return self._evm
 
     @property
     def chain_id(self) -> int:
@@ -215,6 +248,14 @@ class Chain:
     def members(self) -> tuple[Address, ...]:
         """Signers of the present committee, ascending."""
         return tuple(map(parse_address, self._evm.call("Vault", self.vault, "members")))
+
+    def guardian(self) -> Address:
+        """Who may pause settling."""
+        return parse_address(self._evm.call("Vault", self.vault, "guardian"))
+
+    def paused(self) -> bool:
+        """Whether settling is paused, at the latest block."""
+        return bool(self._evm.call("Vault", self.vault, "paused"))
 
     def settle_window(self) -> int:
         """Seconds after its sealing time for which a settlement is accepted."""
@@ -278,16 +319,17 @@ class Chain:
         final = self.final_block()
         last = final if to_block is None else min(to_block, final)
         found = self._evm.events("Vault", self.vault, kind.EVENT, from_block, last)
-        return [
-            kind.decoded(Place(event.block, event.log_index, event.tx_hash), event.arguments)
-            for event in found
-        ]
+        return [_decoded(kind, event) for event in found]
 
     def _send(self, key: PrivateKey, function: str, *arguments: int) -> Receipt:
         return self._evm.send(key, "Vault", self.vault, function, arguments, _GAS_CALL)
 
     def _number(self, function: str, *arguments: int | str) -> int:
         return int(self._evm.call("Vault", self.vault, function, *arguments))
+
+
+def _decoded(kind: type[V], event: Event) -> V:
+    return kind.decoded(Place(event.block, event.log_index, event.tx_hash), event.arguments)
 
 
 def _created(receipt: Receipt) -> Address:

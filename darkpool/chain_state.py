@@ -1,23 +1,30 @@
-"""The part of the venue's state that final chain events move: balances, requests to leave, settlements."""
+"""The part of the venue's state that final chain events move: balances, requests to leave, settlements.
+
+Debits of a round count from its result on, credits from when its settlement is final.
+"""
 
 from __future__ import annotations
 
+from darkpool import eip712
 from darkpool.account import Ledger
 from darkpool.book import Book
 from darkpool.chain_events import ChainEvent, read_events
-from darkpool.effects import Change, Effects, Pending
+from darkpool.effects import Change, Effects
 from darkpool.errors import OrderRefused
 from darkpool.message import Message
 from darkpool.types import Address
+from darkpool.windows import Cleared, Pending
 
 
 class ChainState:
-    """Ledger, books and pending settlements, and how far the chain was taken in."""
+    """Ledger, books, what is not settled, and how far the chain was taken in."""
 
     def __init__(self) -> None:
         self.ledger = Ledger()
         self.books: dict[bytes, Book] = {}
-        self.pending: list[Pending] = []
+        self.unsettled: list[Cleared] = []  # with a result and in no settlement yet, oldest first
+        self.pending: list[Pending] = []  # settlements that are not final, by id
+        self.voided = 0  # rounds whose fills were busted, ever
         self.block = -1  # the latest final block taken in
         self.block_hash = bytes(32)
         self.chain_time = 0
@@ -29,14 +36,34 @@ class ChainState:
         return next(iter(self.books.values())).terms.tokens if self.books else ()
 
     @property
+    def domain(self) -> eip712.Domain:
+        """Of the vault that all markets share."""
+        return next(iter(self.books.values())).terms.domain
+
+    @property
     def sealed(self) -> Book | None:
-        """The book whose round is sealed and not over: one at a time, as settlement ids are sequential."""
+        """The book whose round is sealed and not over: one at a time, as members clear one at a time."""
         return next((book for book in self.books.values() if book.sealed is not None), None)
 
     @property
     def next_settlement(self) -> int:
-        """The id the sealed round's settlement would have."""
+        """The id of the next window's settlement."""
         return self.settled_id + len(self.pending) + 1
+
+    @property
+    def not_final(self) -> list[Cleared]:
+        """Every round with a result whose fills are not settled yet, oldest first."""
+        return [cleared for pending in self.pending for cleared in pending.rounds] + self.unsettled
+
+    def lapses(self, at: int) -> bool:
+        """Whether something ends for good once the final chain's clock shows `at`."""
+        ends = [cleared.ends for cleared in self.unsettled[:1]]
+        if self.pending:
+            ends.append(max(pending.ends for pending in self.pending))
+        book = self.sealed
+        if book is not None and book.sealed is not None:
+            ends.append(book.sealed.sealed_at + book.terms.settle_window)
+        return any(at > end for end in ends)
 
     def _chain(self, entry: Message) -> Change:
         block, at = entry.integer("block"), entry.integer("at")
@@ -71,10 +98,11 @@ class ChainState:
         if event.kind == "settled":
             pending = self.pending.pop(0)
             self.settled_id = pending.settlement.id
-            for m in pending.movements:
-                ledger.move(m.account, m.token, m.amount)
-                if m.amount > 0:
-                    ledger.credit(m.account, m.token, m.amount)
+            for cleared in pending.rounds:
+                for d in cleared.deltas:
+                    ledger.move(d.account, self.tokens[d.token], d.amount)
+                    if d.amount > 0:
+                        ledger.credit(d.account, self.tokens[d.token], d.amount)
             effects.settled.append(pending)
         elif event.kind == "deposit":
             ledger.deposit(account, self.tokens[event.number], event.quanta)
@@ -95,21 +123,23 @@ class ChainState:
         """Judged by final chain time: what can no longer land is void, or for a sealed list, aborted.
 
         Ids are sequential, so after one that expired none can land; but its id is given again only when the
-        last of them has expired too, or two settlements of one id could meet on chain.
+        last of them has expired too, or two settlements of one id could meet on chain. A round that no window
+        has taken has no id, and nothing of it can land.
         """
         book = self.sealed
-        if book is not None and book.sealed is not None:
-            if self.chain_time > book.sealed.sealed_at + book.terms.settle_window:
-                self._aborted(book, "no result within the settle window", effects)
-            else:
-                return
-        if self.pending and self.chain_time > max(p.ends for p in self.pending):
-            for pending in self.pending:
-                for m in pending.movements:
-                    if m.amount < 0:
-                        self.ledger.credit(m.account, m.token, -m.amount)
-            effects.void += self.pending
-            self.pending = []
+        sealed = None if book is None else book.sealed
+        if book is not None and sealed and self.chain_time > sealed.sealed_at + book.terms.settle_window:
+            self._aborted(book, "no result within the settle window", effects)
+        if self.pending and self.chain_time > max(pending.ends for pending in self.pending):
+            effects.void, self.pending = self.pending, []
+            effects.busted = [cleared for pending in effects.void for cleared in pending.rounds]
+        while self.unsettled and self.chain_time > self.unsettled[0].ends:
+            effects.busted.append(self.unsettled.pop(0))
+        self.voided += len(effects.busted)
+        for cleared in effects.busted:
+            for d in cleared.deltas:
+                if d.amount < 0:
+                    self.ledger.credit(d.account, self.tokens[d.token], -d.amount)
 
     def _aborted(self, book: Book, reason: str, effects: Effects) -> Effects:
         effects.ended += book.abort(reason)
@@ -120,9 +150,9 @@ class ChainState:
 
     def _resume(self, effects: Effects) -> None:
         """Accounts whose requests are all answered and that are idle everywhere start anew from the chain."""
+        moving = {d.account for cleared in self.not_final for d in cleared.deltas}
         for account, requests in list(self.ledger.halted.items()):
-            unsettled = any(m.account == account for p in self.pending for m in p.movements)
-            if requests or unsettled or any(b.open_orders(account) for b in self.books.values()):
+            if requests or account in moving or any(b.open_orders(account) for b in self.books.values()):
                 continue
             self.ledger.restart(account)
             effects.resumed.append(account)

@@ -30,6 +30,7 @@ from darkpool.config_groups import (
     MarketSettings,
     ReferenceSettings,
     RoundSettings,
+    SettlementSettings,
     TokenSettings,
     VenueSettings,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "ReferenceSettings",
     "RoundSettings",
     "Settings",
+    "SettlementSettings",
     "TokenSettings",
     "VenueSettings",
     "example",
@@ -57,6 +59,7 @@ MAX_FILE_BYTES: Final = 1 << 16
 PREFIX: Final = "DARKPOOL_"
 MAX_TOKENS: Final = 8
 MAX_MARKETS: Final = 16
+_WAIT: Final = 4  # the part of the settle window that a result may wait for others
 
 
 class Settings(Group):
@@ -67,6 +70,9 @@ class Settings(Group):
     database: DatabaseSettings = Field(default=DatabaseSettings(), description="the operator's database")
     chain: ChainSettings = Field(default=ChainSettings(), description="the chain")
     rounds: RoundSettings = Field(default=RoundSettings(), description="the schedule")
+    settlement: SettlementSettings = Field(
+        default=SettlementSettings(), description="when rounds are netted and settled"
+    )
     admission: AdmissionSettings = Field(default=AdmissionSettings(), description="verification of orders")
     token: tuple[TokenSettings, ...] = Field(
         default=TOKENS, min_length=2, max_length=MAX_TOKENS, description="the vault's tokens, in its order"
@@ -131,6 +137,7 @@ class Settings(Group):
                 "for example 3 and 1, or 5 and 2",
             )
         self._check_delays()
+        self._check_windows()
         if not self.chain.rpc_url and (self.chain.vault or any(t.address for t in self.token)):
             raise ConfigError(
                 "chain.rpc_url is empty, so a new chain is started, which cannot have this vault or token",
@@ -155,6 +162,17 @@ class Settings(Group):
                 raise ConfigError(
                     f"chain.{name} is {value}, must be above {what}, which is {least}",
                     "lengthen it; else a settlement in its window could be overtaken",
+                )
+
+    def _check_windows(self) -> None:
+        for name, most, what in (
+            ("rounds", self.rounds.max_unsettled_rounds, "rounds.max_unsettled_rounds"),
+            ("seconds", self.chain.settle_window // _WAIT, f"1/{_WAIT} of chain.settle_window"),
+        ):
+            if (value := getattr(self.settlement, name)) > most:
+                raise ConfigError(
+                    f"settlement.{name} is {value}, must be at most {what}, which is {most}",
+                    "lower it; else rounds are not settled before their window closes",
                 )
 
     def _check_market(self, market: MarketSettings) -> None:

@@ -14,6 +14,7 @@ from darkpool.config_text import Text, whole
 from darkpool.market import MAX_VOLUME, MIN_LEVELS
 from darkpool.orderfile import MAX_DIGITS, decimal_units
 from darkpool.settlement import MAX_MEMBERS
+from darkpool.settlement_gas import MAX_SETTLEMENT_GAS
 from darkpool.types import parse_address
 from darkpool.vault import (
     DEFAULT_COMMITTEE_DELAY,
@@ -147,6 +148,12 @@ class ChainSettings(Group):
     finality_blocks: Whole = Field(
         default=2, ge=0, le=10_000, description="blocks above one that make it final"
     )
+    max_fee_gwei: Whole = Field(
+        default=200, ge=1, le=1_000_000, description="most a settlement ever offers per gas"
+    )
+    bump_seconds: Whole = Field(
+        default=45, ge=1, le=3600, description="seconds without a block after which it offers more"
+    )
     settle_window: Whole = Field(
         default=DEFAULT_SETTLE_WINDOW,
         ge=1,
@@ -174,6 +181,9 @@ class ChainSettings(Group):
         le=MAX_DELAY,
         description="seconds a change of committee waits; above withdraw_delay",
     )
+    guardian: AddressText = Field(
+        default="", description="who may pause settling, and nothing else; if empty, the operator's address"
+    )
 
 
 class RoundSettings(Group):
@@ -182,10 +192,25 @@ class RoundSettings(Group):
     interval_seconds: Whole = Field(default=10, ge=1, le=_DAY, description="least time a round stays open")
     random_seconds: Whole = Field(default=3, ge=0, le=_DAY, description="most time added to it at random")
     max_unsettled_rounds: Whole = Field(
-        default=8, ge=1, le=8, description="settlements not final at which no round is sealed"
+        default=8, ge=1, le=8, description="rounds with a result and not settled at which no round is sealed"
     )
     clear_timeout: Whole = Field(
         default=120, ge=1, le=3600, description="seconds clearing may take before it aborts"
+    )
+
+
+class SettlementSettings(Group):
+    """When the rounds that wait are netted into a settlement: whichever of these is reached first."""
+
+    rounds: Whole = Field(default=4, ge=1, le=8, description="rounds that close a window")
+    seconds: Whole = Field(
+        default=10, ge=0, le=_DAY, description="age of the oldest result that closes a window"
+    )
+    gas: Whole = Field(
+        default=12_000_000,
+        ge=1_000_000,
+        le=MAX_SETTLEMENT_GAS,
+        description="estimated gas of the settlement that closes a window",
     )
 
 

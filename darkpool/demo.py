@@ -78,16 +78,14 @@ def demonstrate(progress: Progress) -> RenderableType:
 def _views(report: RunReport) -> Table:
     outcome = report.rounds[0]
     sealed, result = outcome.closed.sealed, outcome.result
-    receipt, pending = outcome.receipt, outcome.closed.pending
-    if receipt is None or pending is None:
-        raise AssertionError("the built-in flow crosses")
+    settled = report.settlements[0]  # the built-in flow crosses
     order_id, desk, filled = next(f for f in outcome.fills if f[2])
     row = next(r for r, _ in report.plan.rows if r.order_id == order_id)
     order = next(o for o, f in zip(sealed.orders, outcome.fills, strict=True) if f[0] == order_id)
     limit = "at market" if row.price is None else f"limit {report.plan.tick.text(row.price)}"
     account = address_hex(order.account)
     net = result.nets[order.account]
-    word = next(n for n in pending.settlement.nullifiers if n.account == order.account)
+    word = next(n for n in settled.pending.settlement.nullifiers if n.account == order.account)
     curve = report.terms.key.encode_ciphertext(outcome.curves[0])
     sum_text = f"{curve.hex()[:_HEX]}… ({len(curve)} bytes x {len(outcome.curves)})"
     price = price_of(report, outcome)
@@ -137,7 +135,8 @@ def _views(report: RunReport) -> Table:
         f"account and nonce of {len(outcome.consumed)} orders",
         "the same",
         "its own",
-        f"nullifier bits, e.g. word {word.word} mask {word.mask:#x}; tx 0x{receipt.tx_hash.hex()[:16]}…",
+        f"nullifier bits, e.g. word {word.word} mask {word.mask:#x}; "
+        f"tx 0x{settled.receipt.tx_hash.hex()[:16]}…",
     )
     return table
 

@@ -252,6 +252,7 @@ def _deploy_vault(settings: Settings, chain: Chain, signers: Signers, key: Priva
         limits.withdraw_delay,
         limits.cancel_delay,
         limits.committee_delay,
+        parse_address(limits.guardian) if limits.guardian else None,
     )
     chain.deploy_vault(key, terms)
 

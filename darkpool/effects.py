@@ -7,36 +7,26 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from darkpool.book import Ended
-from darkpool.listing import ListedOrder, Movement, RoundResult
+from darkpool.listing import ListedOrder, RoundResult
 from darkpool.market import Round
-from darkpool.settlement import Settlement
-from darkpool.types import Address, RoundId, Signature
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """A signed settlement that is not final yet. It can land until `ends` (unix seconds, chain time)."""
-
-    settlement: Settlement
-    market: bytes
-    round: RoundId
-    movements: tuple[Movement, ...]
-    signatures: tuple[Signature, ...]
-    ends: int
+from darkpool.types import Address
+from darkpool.windows import Cleared, Pending
 
 
 @dataclass(slots=True)
 class Effects:
-    """What an entry did."""
+    """What an entry did. `void`: settlements that cannot land any more; `busted`: rounds that cannot."""
 
     accepted: list[ListedOrder] = field(default_factory=list)
     ended: list[Ended] = field(default_factory=list)
     rounds: list[Round] = field(default_factory=list)
     reason: str = ""
     result: RoundResult | None = None
-    pending: Pending | None = None
+    cleared: Cleared | None = None
+    window: Pending | None = None
     settled: list[Pending] = field(default_factory=list)
     void: list[Pending] = field(default_factory=list)
+    busted: list[Cleared] = field(default_factory=list)
     halted: list[Address] = field(default_factory=list)
     resumed: list[Address] = field(default_factory=list)
 

@@ -1,6 +1,6 @@
 """One round from open to settled, readable top to bottom.
 
-    open -> admit -> seal -> sign -> clear -> certify -> submit -> settle -> roll
+    open -> admit -> seal -> sign -> clear -> certify -> close window -> sign -> submit -> settle
 
 An `Engine` is the operator's: it writes the log, leads the members through a round and follows the chain. It
 reads no order and decrypts nothing. Whatever step it dies in, the log and the members' own records say how to
@@ -13,28 +13,29 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from commitments.errors import DecodeError
 from darkpool.admission import Tentative
 from darkpool.book import Book
-from darkpool.chain import Chain, Receipt
+from darkpool.chain import Chain
 from darkpool.chain_events import MAX_BLOCKS, chain_message, next_block
 from darkpool.committee.coordinator import Certificate, Coordinator, DigestOf
-from darkpool.effects import Change, Effects, Pending
+from darkpool.effects import Change, Effects
 from darkpool.errors import ChainError, OrderRefused, PeerFault, Unavailable
 from darkpool.listing import ListedOrder, SealedList
 from darkpool.log import Log, listed
 from darkpool.market import Round
 from darkpool.message import Message, terms_message
 from darkpool.order import Terms
+from darkpool.settlement import digest as settlement_digest
 from darkpool.state import MAX_UNSETTLED
 from darkpool.store.database import StoreError
-from darkpool.types import PrivateKey, Signature, Tick
-
-T = TypeVar("T")
+from darkpool.submitter import Standing, Submitter
+from darkpool.threads import Threads
+from darkpool.types import Signature, Tick
+from darkpool.windows import Cleared, Pending, fitting
 
 log = logging.getLogger("darkpool.engine")
 
@@ -73,7 +74,7 @@ class Closed:
     round: Round
     sealed: SealedList
     certificate: Certificate | None = None
-    pending: Pending | None = None
+    cleared: Cleared | None = None
     effects: Effects = field(default_factory=Effects, repr=False)
     seconds: float = 0.0
     reason: str = ""
@@ -87,7 +88,7 @@ class Engine:
         log_: Log,
         chain: Chain,
         committee: Coordinator,
-        operator_key: PrivateKey,
+        submitter: Submitter,
         threads: Threads,
         project: Project,
         max_unsettled: int = MAX_UNSETTLED,
@@ -96,11 +97,14 @@ class Engine:
         self.state: Final = log_.state
         self.chain: Final = chain
         self.committee: Final = committee
-        self._key, self._threads, self._project = operator_key, threads, project
+        self.submitter, self._threads, self._project = submitter, threads, project
         self._max_unsettled = max_unsettled
         self._turn = asyncio.Lock()
         self._clearing = asyncio.Lock()
         self._following = asyncio.Lock()
+        self._windows = asyncio.Lock()
+        self.signatures: dict[bytes, tuple[Signature, ...]] = {}
+        """Of pending settlements by digest, as far as they are signed; members give them again when asked."""
         self.in_doubt = False
         """Whether the last entries were kept, only the database knows: see `resolve`."""
         self._scanned = -1  # blocks looked at that held nothing worth an entry
@@ -222,11 +226,8 @@ class Engine:
             if last is None:
                 return None
             entry = chain_message(self.chain, max(state.block, self._scanned), last, 0)
-            ends = [p.ends for p in state.pending]
-            book = state.sealed
-            if book is not None and (sealed := book.sealed) is not None:
-                ends = [sealed.sealed_at + book.terms.settle_window]
-            expiring = bool(ends) and entry.integer("at") > max(ends)
+            at, head = entry.integer("at"), next(iter(state.pending), None)
+            expiring = state.lapses(at) or (head is not None and state.chain_time <= head.ends < at)
             far = entry.integer("block") - state.block >= MAX_BLOCKS  # members search the same range again
             if entry.fields["events"] or expiring or far or state.block < 0:
                 return entry
@@ -331,46 +332,52 @@ class Engine:
             book.current_round,
             sealed,
             certificate,
-            effects.pending,
+            effects.cleared,
             effects,
             seconds,
             certificate.reason if certificate.result is None else "",
         )
 
-    async def settle(self) -> list[tuple[Pending, Receipt]]:
-        """5. Submit what is signed and not yet on chain, in order; void and settled are the chain's to say.
+    # --- settlements --------------------------------------------------------------------------------
 
-        Raises ChainError if the node is away or refuses: it may land later, until its window ends.
+    async def close_window(self) -> list[Pending]:
+        """5. Net what is unsettled into a settlement, or into several if one would be above its bounds.
+
+        Raises OrderRefused while a settlement has expired, ChainError, StoreError, Unavailable.
         """
-        landed = []
+        closed = []
+        async with self._windows:  # or two callers would take the same rounds
+            epoch = await self._threads.chain(self.chain.epoch)
+            while rounds := fitting(self.state.unsettled):
+                fields = {"id": self.state.next_settlement, "epoch": epoch, "rounds": rounds}
+                effects = (await self.commit_one(Draft("window", fields))).effects
+                closed += [] if effects.window is None else [effects.window]
+        return closed
+
+    async def sign_pending(self) -> None:
+        """6. Collect the members' signatures that `signatures` lacks, oldest settlement first.
+
+        Raises PeerFault or Unavailable while too few members sign.
+        """
+        pending = {settlement_digest(p.settlement, self.state.domain): p for p in self.state.pending}
+        self.signatures = {d: found for d, found in self.signatures.items() if d in pending}
+        for digest in (d for d in pending if d not in self.signatures):
+            settlement, domain = pending[digest].settlement, self.state.domain
+            self.signatures[digest] = await self.committee.settle(settlement, domain, self.log.size)
+
+    async def settle(self) -> list[tuple[Pending, Standing]]:
+        """7. Bring what is signed to the chain, in order; that it is settled or void the chain's log says.
+
+        Where each stands, up to the first that lacks signatures. Raises ChainError if no node answers.
+        """
+        standings = []
         for pending in tuple(self.state.pending):
-            if await self._threads.chain(self.chain.next_id) == pending.settlement.id:
-                receipt = await self._threads.chain(
-                    self.chain.settle, pending.settlement, pending.signatures, self._key
-                )
-                landed.append((pending, receipt))
-        return landed
-
-
-class Threads:
-    """One thread for the database and one for the chain, so that neither is used by two at once."""
-
-    def __init__(self) -> None:
-        self._store = ThreadPoolExecutor(1, "store")
-        self._chain = ThreadPoolExecutor(1, "chain")
-
-    async def store(self, call: Callable[..., T], *arguments: object) -> T:
-        """A call of the store, in its thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._store, lambda: call(*arguments))
-
-    async def chain(self, call: Callable[..., T], *arguments: object) -> T:
-        """A call of the chain, in its thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._chain, lambda: call(*arguments))
-
-    def close(self) -> None:
-        """End both after what they are doing."""
-        self._store.shutdown()
-        self._chain.shutdown()
+            signatures = self.signatures.get(settlement_digest(pending.settlement, self.state.domain))
+            if not signatures:
+                break
+            standing = await self._threads.chain(self.submitter.step, pending.settlement, signatures)
+            standings.append((pending, standing))
+        return standings
 
 
 def order_draft(raw: bytes, order: ListedOrder, replaces: Mapping[str, Any] | None = None) -> Draft:

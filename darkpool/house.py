@@ -20,11 +20,13 @@ from darkpool.committee.members import Members
 from darkpool.committee.seat import Seat
 from darkpool.committee.transport import Tap
 from darkpool.eip712 import address_of, fresh_key
-from darkpool.engine import Engine, Threads
+from darkpool.engine import Engine
 from darkpool.log import Log
 from darkpool.netting import Signers
 from darkpool.store.database import Database, sqlite_url
 from darkpool.store.log_store import LogStore
+from darkpool.submitter import FeeLimits, Submitter
+from darkpool.threads import Threads
 from darkpool.types import Address, PrivateKey
 
 _ETHER: Final = 10**20
@@ -84,7 +86,8 @@ async def open_house(
 
         committee = Coordinator(signers, sockets, read_log, log.size, tap, clear_timeout)
         stack.push_async_callback(committee.close)
-        engine = Engine(log, chain, committee, operator, threads, lambda _done: True)
+        submitter = Submitter(chain, operator, FeeLimits())
+        engine = Engine(log, chain, committee, submitter, threads, lambda _done: True)
         yield House(engine, chain, members, signers, operator, secrets.token_bytes(32), tokens)
 
 

@@ -10,7 +10,7 @@ from commitments.merkle import Frontier, leaf_hash
 from commitments.paillier import PublicKey
 from darkpool import snapshot
 from darkpool.effects import Change, Effects
-from darkpool.errors import ConfigError, OrderRefused
+from darkpool.errors import ConfigError, OrderRefused, SettlementRefused
 from darkpool.listing import ListedOrder
 from darkpool.message import Message
 from darkpool.netting import Signers
@@ -21,6 +21,7 @@ CHECKPOINT_EVERY: Final = 512
 """Entries after which the next quiet moment is worth a snapshot."""
 
 _PAGE: Final = 256
+_MALFORMED: Final = (AttributeError, KeyError, IndexError, TypeError, ValueError)
 _ORDER_OPS: Final = frozenset({"order", "replace"})
 
 Watch = Callable[[VenueState, int, bytes, Message, Effects], None]
@@ -57,8 +58,11 @@ class Log:
             else:
                 log = cls(store, *snapshot.decode(found[1], key, signers, order_at))
             log._replay(watch)
-        except (CommitmentsError, OrderRefused, KeyError, IndexError, TypeError, ValueError) as error:
-            raise ConfigError(f"log: the database does not hold one ({type(error).__name__})") from error
+        except (CommitmentsError, OrderRefused, SettlementRefused, *_MALFORMED) as error:
+            raise ConfigError(
+                f"log: the database does not hold one ({type(error).__name__})",
+                "if an earlier version of darkpool wrote it, go on with that one",
+            ) from error
         return log
 
     def _replay(self, watch: Watch) -> None:

@@ -187,8 +187,7 @@ class RoundState(StrEnum):
     CLEARING = "clearing"
     NO_CROSS = "no_cross"
     CLEARED = "cleared"
-    SIGNED = "signed"
-    SUBMITTED = "submitted"
+    SETTLING = "settling"
     SETTLED = "settled"
     VOID = "void"
     ABORTED = "aborted"
@@ -204,9 +203,8 @@ TRANSITIONS: Final[Mapping[RoundState, frozenset[RoundState]]] = MappingProxyTyp
         RoundState.OPEN: frozenset({RoundState.SEALED}),
         RoundState.SEALED: frozenset({RoundState.CLEARING}),
         RoundState.CLEARING: frozenset({RoundState.NO_CROSS, RoundState.CLEARED, RoundState.ABORTED}),
-        RoundState.CLEARED: frozenset({RoundState.SIGNED}),
-        RoundState.SIGNED: frozenset({RoundState.SUBMITTED}),
-        RoundState.SUBMITTED: frozenset({RoundState.SETTLED, RoundState.VOID}),
+        RoundState.CLEARED: frozenset({RoundState.SETTLING, RoundState.VOID}),
+        RoundState.SETTLING: frozenset({RoundState.SETTLED, RoundState.VOID}),
         RoundState.NO_CROSS: frozenset(),
         RoundState.SETTLED: frozenset(),
         RoundState.VOID: frozenset(),

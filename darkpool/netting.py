@@ -1,12 +1,12 @@
-"""From a round's result to what the chain and the accounts get.
+"""What a round's result says to the chain, and what to each account.
 
-The settlement names only nullifiers and net deltas; each account's bought and sold totals travel as Shamir
-shares, sealed by every member to the key in the account's latest order.
+The chain learns nullifiers and net deltas (windows.py) and a hash of the rest. Each account's bought and sold
+totals travel as Shamir shares, sealed by every member to the key in the account's latest order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,10 +17,9 @@ from commitments.params import FIELD_PRIME, INTEGER_BITS
 from commitments.shamir import reconstruct
 from darkpool.eip712 import SIGNATURE_BYTES, Domain, check_signer, digest, keccak256, sign_digest, word
 from darkpool.errors import PeerFault
-from darkpool.listing import ListedOrder, RoundResult, SealedList, token_movements
+from darkpool.listing import RoundResult, SealedList
 from darkpool.market import Side
 from darkpool.order import Terms
-from darkpool.settlement import Settlement, delta_rows, nullifier_rows
 from darkpool.types import Address, Lots, PrivateKey, TokenIndex
 
 _BOX_LABEL: Final = b"darkpool/v1/account-totals"
@@ -51,27 +50,6 @@ def transcript_hash(terms: Terms, sealed: SealedList, result: RoundResult) -> by
         token_index(terms, market.quote),
     )
     return keccak256(b"".join(word(w) for w in words))
-
-
-def settlement_of(
-    terms: Terms,
-    sealed: SealedList,
-    result: RoundResult,
-    consumed: Iterable[ListedOrder],
-    number: int,
-    epoch: int,
-) -> Settlement:
-    """The settlement of one crossing round: net deltas in quanta, nullifier bits of its consumed orders."""
-    movements = token_movements(terms, result)
-    return Settlement(
-        id=number,
-        epoch=epoch,
-        sealed_at=sealed.sealed_at,
-        root=sealed.root,
-        transcript=transcript_hash(terms, sealed, result),
-        deltas=delta_rows({(token_index(terms, m.token), m.account): m.amount for m in movements}),
-        nullifiers=nullifier_rows((o.account, o.nonce) for o in consumed),
-    )
 
 
 @dataclass(frozen=True, slots=True)

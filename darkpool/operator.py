@@ -12,7 +12,7 @@ from darkpool.committee.coordinator import Coordinator
 from darkpool.config import ChainSettings, MarketSettings, Settings
 from darkpool.deployment import Deployment, operator_key
 from darkpool.effects import Effects
-from darkpool.engine import Committed, Engine, Threads
+from darkpool.engine import Committed, Engine
 from darkpool.errors import ChainError, ConfigError
 from darkpool.events import PAGE, Events
 from darkpool.log import Log, Watch
@@ -24,6 +24,8 @@ from darkpool.state import VenueState
 from darkpool.store.database import Database
 from darkpool.store.records import EventRow
 from darkpool.store.venue_store import VenueStore
+from darkpool.submitter import GWEI, FeeLimits, Submitter
+from darkpool.threads import Threads
 from darkpool.types import Address, Tick
 from darkpool.venue import MarketView, Venue
 
@@ -82,17 +84,19 @@ async def open_venue(folder: Path, settings: Settings, sockets: Path) -> AsyncIt
             clear_timeout=settings.rounds.clear_timeout,
         )
         stack.push_async_callback(committee.close)
+        limits = FeeLimits(settings.chain.max_fee_gwei * GWEI, settings.chain.bump_seconds)
         engine = Engine(
             venue_log,
             chain,
             committee,
-            key,
+            Submitter(chain, key, limits),
             threads,
             projector(venue_log.state),
             settings.rounds.max_unsettled_rounds,
         )
         venue = Venue(settings, folder, engine, threads, store, projector(venue_log.state), events, key)
         markets = [await _market(venue, deployment, market) for market in settings.market]
+        await venue.settling.resume()
         await stack.enter_async_context(venue.intake)
         await stack.enter_async_context(Scheduler(venue, markets))
         yield venue

@@ -10,11 +10,14 @@ from statistics import median_low
 from typing import Final
 
 from commitments.params import Profile
+from darkpool.account import NONCES_PER_WORD
 from darkpool.auction import PlainBook, PlainOrder
-from darkpool.book import MAX_ACCOUNTS, MAX_OPEN_PER_ACCOUNT
+from darkpool.book import MAX_OPEN_PER_ACCOUNT
 from darkpool.errors import ConfigError
 from darkpool.market import MAX_VOLUME, Grid, Side
 from darkpool.orderfile import OUTSIDE, OrderRow, TickSize, place, read_orders
+from darkpool.settlement_gas import fits
+from darkpool.state import MAX_UNSETTLED
 from darkpool.types import Lots, Quanta, Tick, TokenIndex
 
 BASE, QUOTE = TokenIndex(0), TokenIndex(1)  # in the vault of a run
@@ -23,7 +26,10 @@ _MAX_DEPOSITS: Final = 2**64 - 1
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to run a file. reference: a decimal price or None for the median limit of the file."""
+    """How to run a file. reference: a decimal price or None for the median limit of the file.
+
+    window: crossing rounds that are netted into one settlement.
+    """
 
     tick: str
     profile: Profile
@@ -33,6 +39,7 @@ class Options:
     per_round: int | None = None
     renew: bool = False
     min_volume: int = 1
+    window: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,10 @@ def plan(path: Path, options: Options) -> Plan:
     rows = read_orders(path, tick)
     if options.per_round is not None and options.per_round < 1:
         raise ConfigError(f"per-round: {options.per_round}, must be at least 1")
+    if not 1 <= options.window <= MAX_UNSETTLED:
+        raise ConfigError(
+            f"window: {options.window}, must be 1 to {MAX_UNSETTLED}", "that many rounds may wait at most"
+        )
     if not 1 <= options.min_volume <= MAX_VOLUME:
         raise ConfigError(f"min-volume: {options.min_volume}, must be 1 to {MAX_VOLUME}", "give it in lots")
     if options.reference is not None:
@@ -124,10 +135,11 @@ def _check_bounds(batches: Sequence[Batch], options: Options) -> None:
         for row, level in batch.rows:
             book.add(row.order_id, PlainOrder(row.account, row.side, level, row.quantity))
         counts = Counter(entry.order.account for entry in book.resting)
-        if len(counts) > MAX_ACCOUNTS:
+        words = sum(-(-count // NONCES_PER_WORD) for count in counts.values())
+        if not fits(2 * len(counts), words):
             raise ConfigError(
-                f"orders: {len(counts)} accounts in round {number}, a book takes {MAX_ACCOUNTS}",
-                "split the file",
+                f"orders: {len(counts)} accounts in round {number} are more than a settlement takes",
+                "split the file, or deal them to fewer accounts",
             )
         for account, count in counts.most_common(1):
             if count > MAX_OPEN_PER_ACCOUNT:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from darkpool.book import End, Ended, cancel_all_digest, cancel_digest
-from darkpool.effects import Effects, Pending
+from darkpool.effects import Effects
 from darkpool.engine import Committed
 from darkpool.jsonfields import hex_text
 from darkpool.listing import ListedOrder
@@ -20,8 +20,7 @@ from darkpool.log import Watch
 from darkpool.market import Round, RoundState
 from darkpool.message import Message
 from darkpool.receipt import Kind, Receipt
-from darkpool.settlement import digest as settlement_digest
-from darkpool.snapshot import pending_message
+from darkpool.signed_settlement import SignedSettlement
 from darkpool.state import VenueState
 from darkpool.store.database import StoreError
 from darkpool.store.records import (
@@ -39,6 +38,7 @@ from darkpool.store.records import (
 )
 from darkpool.store.venue_store import Changes, VenueStore
 from darkpool.types import Address, Nonce, PrivateKey
+from darkpool.windows import Cleared, Pending
 
 log = logging.getLogger("darkpool.projection")
 
@@ -181,16 +181,26 @@ class Projector:
             self._end(one, ended, by)
         for market_round in effects.rounds:
             self._advance(one, market_round)
-        if effects.pending is not None:
-            self._cleared(one, effects.pending)
-        for pending in effects.settled:
-            self._settled(at, pending, SettlementState.SETTLED)
-        for pending in effects.void:
-            self._settled(at, pending, SettlementState.VOID)
         for account in effects.halted:
             self._tell(at, account, "account", {"state": "halted"})
+        self._take_settlements(one)
         for account in effects.resumed:
             self._tell(at, account, "account", {"state": "resumed"})
+
+    def _take_settlements(self, one: Committed) -> None:
+        effects, at = one.effects, one.entry.integer("time")
+        if effects.cleared is not None:
+            self._cleared(one, effects.cleared)
+        if effects.window is not None:
+            self._window(one, effects.window)
+        for pending in effects.settled:
+            self._end_settlement(pending, SettlementState.SETTLED)
+            for cleared in pending.rounds:
+                self._end_round(at, cleared, RoundState.SETTLED, FillState.SETTLED)
+        for pending in effects.void:
+            self._end_settlement(pending, SettlementState.VOID)
+        for cleared in effects.busted:
+            self._end_round(at, cleared, RoundState.VOID, FillState.BUSTED)
 
     def _end(self, one: Committed, ended: Ended, by: bytes | None) -> None:
         order = ended.order
@@ -240,63 +250,62 @@ class Projector:
                 SealedRow(market, number, position, order.sequence, order.leaf)
                 for position, order in enumerate(sealed.orders)
             ]
-        result, pending = one.effects.result, one.effects.pending
+        result = one.effects.result
         if result is not None:
             row = replace(row, result_sequence=one.sequence)
-            if result.crossed and pending is not None:
-                row = replace(
-                    row,
-                    state=RoundState.SIGNED,
-                    price=result.price,
-                    volume=result.volume,
-                    settlement=pending.settlement.id,
-                )
+            if result.crossed:
+                row = replace(row, price=result.price, volume=result.volume)
         self._rows.rounds[market, number] = row
         self._tell_round(at, row)
 
-    def _cleared(self, one: Committed, pending: Pending) -> None:
-        entry, at = one.entry, one.entry.integer("time")
-        market, number, s = pending.market, int(pending.round), pending.settlement
-        digest = settlement_digest(s, self._state.books[market].terms.domain)
-        self._rows.settlements[digest] = SettlementRow(
-            digest,
-            s.id,
-            market,
-            number,
-            one.sequence,
-            pending_message(pending).encode(),
-            created_at=at,
-            sealed_at=s.sealed_at,
-            signatures=b"".join(pending.signatures),
-        )
-        if one.effects.result is not None:
-            boxes = iter(entry.blobs[entry.integer("signatures") :])
-            for account, net in one.effects.result.nets.items():
-                self._rows.boxes += [
-                    BoxRow(market, number, account, member, box)
-                    for member, box in zip(entry.fields["boxed"], boxes, strict=False)
-                ]
-                self._rows.fills[market, number, account] = FillRow(
-                    market, number, account, one.sequence, net
-                )
-                self._tell_fill(at, account, market, number, FillState.PROVISIONAL)
+    def _cleared(self, one: Committed, cleared: Cleared) -> None:
+        entry, at, result = one.entry, one.entry.integer("time"), one.effects.result
+        if result is None:
+            return
+        market, number = cleared.market, int(cleared.round)
+        boxes = iter(entry.blobs[entry.integer("signatures") :])
+        for account, net in result.nets.items():
+            self._rows.boxes += [
+                BoxRow(market, number, account, member, box)
+                for member, box in zip(entry.fields["boxed"], boxes, strict=False)
+            ]
+            self._rows.fills[market, number, account] = FillRow(market, number, account, one.sequence, net)
+            self._tell_fill(at, account, market, number, FillState.PROVISIONAL)
 
-    def _settled(self, at: int, pending: Pending, state: SettlementState) -> None:
-        market, number = pending.market, int(pending.round)
-        digest = settlement_digest(pending.settlement, self._state.books[market].terms.domain)
-        settlement = self._rows.settlements.get(digest) or self._store.settlement(digest)
-        if settlement is not None:
-            self._rows.settlements[digest] = replace(settlement, state=state)
-        final = state is SettlementState.SETTLED
-        row = replace(self._round(market, number), state=RoundState.SETTLED if final else RoundState.VOID)
+    def _window(self, one: Committed, pending: Pending) -> None:
+        signed, at = SignedSettlement(self._state.domain, pending.settlement), one.entry.integer("time")
+        self._rows.settlements[signed.digest] = SettlementRow(
+            signed.digest,
+            pending.settlement.id,
+            one.sequence,
+            signed.encode(),
+            created_at=at,
+            sealed_at=pending.settlement.sealed_at,
+            rounds=json.dumps([[cleared.market.hex(), cleared.round] for cleared in pending.rounds]),
+            flows=json.dumps([[self._state.tokens[f.token].hex(), f.gross, f.net] for f in pending.flows]),
+        )
+        for cleared in pending.rounds:
+            row = self._round(cleared.market, cleared.round)
+            row = replace(row, state=RoundState.SETTLING, settlement=signed.digest)
+            self._rows.rounds[row.market, row.number] = row
+            self._tell_round(at, row)
+
+    def _end_settlement(self, pending: Pending, state: SettlementState) -> None:
+        digest = SignedSettlement(self._state.domain, pending.settlement).digest
+        row = self._rows.settlements.get(digest) or self._store.settlement(digest)
+        if row is not None:
+            self._rows.settlements[digest] = replace(row, state=state)
+
+    def _end_round(self, at: int, cleared: Cleared, state: RoundState, fills: FillState) -> None:
+        market, number = cleared.market, int(cleared.round)
+        row = replace(self._round(market, number), state=state)
         self._rows.rounds[market, number] = row
         self._tell_round(at, row)
         written = {(f.market, f.round, f.account): f for f in self._store.round_fills(market, number)}
         waiting = {k: f for k, f in self._rows.fills.items() if k[:2] == (market, number)}
         for key, fill in (written | waiting).items():
-            new = FillState.SETTLED if final else FillState.BUSTED
-            self._rows.fills[key] = replace(fill, state=new)
-            self._tell_fill(at, fill.account, market, number, new)
+            self._rows.fills[key] = replace(fill, state=fills)
+            self._tell_fill(at, fill.account, market, number, fills)
 
     # --- events -------------------------------------------------------------------------------------
 

@@ -7,26 +7,18 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from darkpool.run import RoundOutcome, RunReport
+from darkpool import windows
+from darkpool.plan import BASE
+from darkpool.run import RoundOutcome, RunReport, SettlementOutcome
 
 _SHOWN_FILLS = 40
 
 
 def as_json(report: RunReport) -> dict[str, Any]:
     """The object of `--json`: base in lots, quote in ticks times lots, prices as decimals on the tick."""
-    settled = [r for r in report.rounds if r.receipt is not None]
     return {
         "rounds": [_round(report, r) for r in report.rounds],
-        "settlements": [
-            {
-                "tx": "0x" + r.receipt.tx_hash.hex(),
-                "gas_used": r.receipt.gas_used,
-                "nullifiers": len(r.consumed),
-                "accounts": len(r.result.nets),
-            }
-            for r in settled
-            if r.receipt is not None
-        ],
+        "settlements": [_settlement(s) for s in report.settlements],
         "netting_ratio": netting_ratio(report),
         "timings": timings(report),
         "profile": report.profile.name,
@@ -48,10 +40,31 @@ def nets_of(report: RunReport, outcome: RoundOutcome) -> list[tuple[str, int, in
 
 
 def netting_ratio(report: RunReport) -> float:
-    """Gross over net lots of all settlements: the trading one moved lot stands for. 0 if nothing traded."""
-    gross = sum(2 * r.result.volume for r in report.rounds)
-    net = sum(abs(n) for r in report.rounds for n in r.result.nets.values())
-    return round(gross / net, 4) if net else 0.0
+    """Gross over net lots of all settlements: the trading one moved lot stands for. 0 if nothing moved."""
+    flows = [flow for s in report.settlements for flow in s.pending.flows if flow.token == BASE]
+    gross, net = sum(flow.gross for flow in flows), sum(flow.net for flow in flows)
+    return windows.netting_ratio(gross, net) or 0.0
+
+
+def _settlement(settled: SettlementOutcome) -> dict[str, Any]:
+    """flows: base in lots, quote in ticks times lots."""
+    accounts = {account for r in settled.rounds for account in r.result.nets}
+    return {
+        "tx": "0x" + settled.receipt.tx_hash.hex(),
+        "gas_used": settled.receipt.gas_used,
+        "rounds": [int(r.closed.round.id) for r in settled.rounds],
+        "nullifiers": sum(len(r.consumed) for r in settled.rounds),
+        "accounts": len(accounts),
+        "flows": [
+            {
+                "token": "base" if flow.token == BASE else "quote",
+                "gross": flow.gross,
+                "net": flow.net,
+                "netting_ratio": windows.netting_ratio(flow.gross, flow.net),
+            }
+            for flow in settled.pending.flows
+        ],
+    }
 
 
 def timings(report: RunReport) -> dict[str, float]:
@@ -62,7 +75,7 @@ def timings(report: RunReport) -> dict[str, float]:
         "verify_ms_per_order": round(1000 * report.verify_seconds / orders, 3),
         "sum_ms_per_order": round(1000 * sum(r.sum_seconds for r in report.rounds) / listed, 4),
         "clear_s": round(sum(r.closed.seconds for r in report.rounds), 3),
-        "settle_s": round(sum(r.settle_seconds for r in report.rounds), 3),
+        "settle_s": round(sum(s.seconds for s in report.settlements), 3),
     }
 
 
@@ -83,8 +96,11 @@ def _round(report: RunReport, outcome: RoundOutcome) -> dict[str, Any]:
 def as_tables(report: RunReport) -> RenderableType:
     """A table per round, the settlements, and what was left out."""
     parts: list[RenderableType] = []
+    settled = {s.rounds[-1].closed.round.id: s for s in report.settlements}
     for outcome in report.rounds:
         parts += _round_tables(report, outcome)
+        if outcome.closed.round.id in settled:
+            parts += [_settlement_text(settled[outcome.closed.round.id]), ""]
     if report.plan.outside:
         names = ", ".join(row.order_id for row in report.plan.outside[:10])
         more = f" and {len(report.plan.outside) - 10} more" if len(report.plan.outside) > 10 else ""  # noqa: PLR2004
@@ -116,17 +132,23 @@ def _round_tables(report: RunReport, outcome: RoundOutcome) -> list[RenderableTy
         fills.add_row(order_id, account, str(filled))
     if len(shown) > _SHOWN_FILLS:
         fills.add_row("…", f"{len(shown) - _SHOWN_FILLS} more", "")
-    nets = Table(title="Net deltas, as settled")
+    nets = Table(title="Net deltas")
     nets.add_column("account")
     for name in ("base, lots", "quote, ticks x lots"):
         nets.add_column(name, justify="right")
     for account, base, quote in nets_of(report, outcome):
         nets.add_row(account, f"{base:+d}", f"{quote:+d}")
-    parts: list[RenderableType] = [fills, nets]
-    receipt = outcome.receipt
-    if receipt is not None:
-        parts.append(
-            f"settled in 0x{receipt.tx_hash.hex()}: {receipt.gas_used} gas, "
-            f"{len(outcome.consumed)} nullifiers, {len(result.nets)} accounts"
-        )
-    return [*parts, ""]
+    return [fills, nets]
+
+
+def _settlement_text(settled: SettlementOutcome) -> str:
+    facts = _settlement(settled)
+    numbers = ", ".join(map(str, facts["rounds"]))
+    text = (
+        f"{'round' if len(settled.rounds) == 1 else 'rounds'} {numbers} settled in {facts['tx']}: "
+        f"{facts['gas_used']} gas, {facts['nullifiers']} nullifiers, {facts['accounts']} accounts"
+    )
+    for flow in facts["flows"]:
+        ratio = "all nets out" if flow["netting_ratio"] is None else f"ratio {flow['netting_ratio']:g}"
+        text += f"; {flow['token']} gross {flow['gross']}, net {flow['net']}, {ratio}"
+    return text

@@ -39,6 +39,12 @@ def result_fields(result: RoundResult) -> dict[str, object]:
     return {"crossed": True, "price": result.price, "volume": result.volume, "nets": nets}
 
 
+def certified(entry: Message) -> Message:
+    """A result with its signatures, without sealed totals: what anybody may check. Raises DecodeError."""
+    signatures = result_signatures(entry)
+    return Message("result", {**result_fields(read_result(entry)), "signatures": len(signatures)}, signatures)
+
+
 def result_signatures(entry: Message) -> list[Signature]:
     """The first blobs of a result: signatures. Behind them are sealed totals, checked by those they are for.
 

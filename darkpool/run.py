@@ -40,6 +40,7 @@ from darkpool.plan import BASE, QUOTE, Options, Plan, plan
 from darkpool.progress import Progress, silent
 from darkpool.types import Address, Lots, Nonce, Quanta, RoundId
 from darkpool.wallet import Wallet
+from darkpool.windows import Pending
 
 MEMBERS: Final = 3
 THRESHOLD: Final = 1
@@ -64,16 +65,15 @@ class Desk:
 class RoundOutcome:
     """One round as the command reports it: how it ended, and fills as their traders opened them.
 
-    curves: the encrypted sums, which anyone can recompute from the sealed list. Seconds: what the sums took
-    the operator (members repeat them), and the settlement on chain.
+    curves: the encrypted sums, which anyone can recompute from the sealed list; sum_seconds: what they took
+    the operator (members repeat them).
     """
 
     closed: Closed
-    receipt: Receipt | None
     curves: tuple[Ciphertext, ...] = field(repr=False)
     fills: tuple[tuple[str, str, Lots], ...] = field(repr=False)  # order id, account, lots
+    plain: PlainRound = field(repr=False)
     sum_seconds: float = 0.0
-    settle_seconds: float = 0.0
 
     @property
     def result(self) -> RoundResult:
@@ -97,6 +97,16 @@ class RoundOutcome:
         return [e.order for e in self.closed.effects.ended if e.end is End.CONSUMED]
 
 
+@dataclass(frozen=True, slots=True)
+class SettlementOutcome:
+    """Rounds that were netted and settled together; seconds: for signatures, and until it was mined."""
+
+    pending: Pending
+    receipt: Receipt
+    rounds: tuple[RoundOutcome, ...] = field(repr=False)
+    seconds: float
+
+
 @dataclass(slots=True)
 class RunReport:
     """Everything `darkpool run` has to say."""
@@ -106,6 +116,7 @@ class RunReport:
     profile: Profile
     names: Mapping[Address, str]
     rounds: list[RoundOutcome] = field(default_factory=list)
+    settlements: list[SettlementOutcome] = field(default_factory=list)
     sealed: int = 0
     seal_seconds: float = 0.0
     verify_seconds: float = 0.0
@@ -123,7 +134,7 @@ class Run:
 
     async def execute(self, house: House) -> RunReport:
         """From deposits to the final check. Raises RoundAborted, PeerFault, CheckFailed, ChainError."""
-        engine, chain = house.engine, house.chain
+        engine = house.engine
         terms = self._terms(house)
         market = terms.market.id
         self._open_desks(terms, house)
@@ -131,6 +142,7 @@ class Run:
         self.report = RunReport(self.plan, terms, self._options.profile, names)
         await engine.add_market(terms)
         await engine.follow_chain()
+        unsettled: list[RoundOutcome] = []
         renewals: list[tuple[Desk, Order]] = []
         for number, batch in enumerate(self.plan.batches, 1):
             market_round = await engine.open(market, batch.reference)
@@ -147,9 +159,14 @@ class Run:
             outcome, remainders = await self._close(house)
             self._progress("clear", number, len(self.plan.batches))
             renewals = remainders if self._options.renew else []
-            if outcome is not None:
-                self._check_round(outcome, chain)
-                self.report.rounds.append(outcome)
+            if outcome is None:
+                continue
+            self.report.rounds.append(outcome)
+            unsettled += [outcome] if outcome.result.crossed else []
+            if len(unsettled) >= self._options.window:
+                await self._settle(house, unsettled)
+                unsettled = []
+        await self._settle(house, unsettled)
         self.report.members = await engine.committee.status()
         return self.report
 
@@ -219,7 +236,7 @@ class Run:
             self._progress("seal, prove, verify", min(start + _BATCH, len(orders)), len(orders))
 
     async def _close(self, house: House) -> tuple[RoundOutcome | None, list[tuple[Desk, Order]]]:
-        """Seal, clear, settle; every trader opens its own totals. None if there was nothing to seal."""
+        """Seal, clear, compare; every trader opens its own totals. None if there was nothing to seal."""
         engine, terms = house.engine, self.report.terms
         try:
             closed = await engine.close(terms.market.id)
@@ -230,17 +247,33 @@ class Run:
         if closed.certificate is None or closed.certificate.result is None:
             raise RoundAborted(f"round {closed.round.id}: {closed.reason}", "nothing was settled")
         started = time.perf_counter()
-        receipt = next((receipt for _, receipt in await engine.settle()), None)
-        settle_seconds = time.perf_counter() - started
-        settled = [p for effects in await engine.follow_chain() for p in effects.settled]
-        if closed.pending is not None and closed.pending not in settled:
-            raise RoundAborted(f"round {closed.round.id} was not settled", "look at the chain")
-        started = time.perf_counter()
         curves = tuple(p.ciphertext for p in Matcher(terms, closed.sealed).curves())
         sum_seconds = time.perf_counter() - started
         fills, remainders = self._fills(closed, closed.certificate.result)
-        outcome = RoundOutcome(closed, receipt, curves, fills, sum_seconds, settle_seconds)
+        outcome = RoundOutcome(closed, curves, fills, self._plain.clear(closed.round.reference), sum_seconds)
+        self._check_round(outcome)
         return outcome, remainders
+
+    async def _settle(self, house: House, rounds: Sequence[RoundOutcome]) -> None:
+        """Net the rounds into a settlement, or more if they are large, and see them on chain."""
+        engine, left = house.engine, list(rounds)
+        started = time.perf_counter()
+        closed = await engine.close_window()
+        await engine.sign_pending()
+        landed = [(p, s.receipt) for p, s in await engine.settle() if s.receipt is not None]
+        seconds = time.perf_counter() - started
+        settled = [p for effects in await engine.follow_chain() for p in effects.settled]
+        if [pending for pending in closed if pending not in settled]:
+            raise RoundAborted("a settlement did not land", "look at the chain")
+        for pending, receipt in landed:
+            theirs, left = left[: len(pending.rounds)], left[len(pending.rounds) :]
+            self.report.settlements.append(SettlementOutcome(pending, receipt, tuple(theirs), seconds))
+            seconds = 0.0  # of all of them together
+            for desk in self._desks.values():
+                for outcome in theirs:
+                    desk.wallet.settled(outcome.closed.round.id)
+        if rounds:
+            self._check_chain(rounds, house.chain)
 
     def _fills(
         self, closed: Closed, result: RoundResult
@@ -257,7 +290,6 @@ class Run:
             listed = {o.nonce for o in sealed.orders if o.account == address}
             fills = desk.wallet.cleared(closed.round.id, digest, result, boxes, listed)
             filled |= {(address, nonce): fill.filled for nonce, fill in zip(nonces, fills, strict=True)}
-            desk.wallet.settled(closed.round.id)
         rows, remainders = [], []
         for key in ((o.account, o.nonce) for o in sealed.orders):
             order, desk, lots = orders[key], desks[key[0]], filled.get(key, Lots(0))
@@ -269,10 +301,9 @@ class Run:
 
     # --- the check ----------------------------------------------------------------------------------
 
-    def _check_round(self, outcome: RoundOutcome, chain: Chain) -> None:
-        """Compare with the auction in the clear, then with the chain. Raises CheckFailed."""
-        plain = self._plain.clear(outcome.closed.round.reference)
-        result, number = outcome.result, outcome.closed.round.id
+    def _check_round(self, outcome: RoundOutcome) -> None:
+        """Compare with the auction in the clear. Raises CheckFailed."""
+        plain, result, number = outcome.plain, outcome.result, outcome.closed.round.id
         expected = plain.outcome
         _same(number, "crossing", result.crossed, expected is not None)
         if expected is not None:
@@ -280,16 +311,18 @@ class Run:
             _same(number, "volume", result.volume, expected.volume)
             nets = {self.report.names[a]: n for a, n in result.nets.items()}
             _same(number, "nets", nets, {a: expected.base_net(a) for a in expected.traded})
+        _same(number, "spent orders", len(outcome.consumed), len(plain.consumed))
         _same(number, "fills", {i: f for i, _, f in outcome.fills}, plain.fills)
         if self._options.renew:
             self._plain.renew(plain)
-        self._check_chain(outcome, plain, chain)
 
-    def _check_chain(self, outcome: RoundOutcome, plain: PlainRound, chain: Chain) -> None:
-        number = outcome.closed.round.id
-        for account, amounts in plain.nets(self.plan.grid.first_tick).items():
-            for index, amount in enumerate(amounts):
-                self._desks[account].nets[index] += amount
+    def _check_chain(self, rounds: Sequence[RoundOutcome], chain: Chain) -> None:
+        """Compare balances and nullifiers with what settled rounds come to. Raises CheckFailed."""
+        number = rounds[-1].closed.round.id
+        for outcome in rounds:
+            for account, amounts in outcome.plain.nets(self.plan.grid.first_tick).items():
+                for index, amount in enumerate(amounts):
+                    self._desks[account].nets[index] += amount
         for desk in self._desks.values():
             for index in (BASE, QUOTE):
                 held = chain.balance(index, desk.wallet.address)
@@ -297,11 +330,10 @@ class Run:
                     number, f"{desk.name}'s balance on chain", held, desk.deposited[index] + desk.nets[index]
                 )
         spent: defaultdict[tuple[Address, int], int] = defaultdict(int)
-        for order in outcome.consumed:
+        for order in (order for outcome in rounds for order in outcome.consumed):
             spent[order.account, order.nonce >> 8] |= 1 << (order.nonce & 255)
         for (address, word), mask in spent.items():
             _same(number, "nullifier bits", chain.nullifier_word(address, word) & mask, mask)
-        _same(number, "spent orders", len(outcome.consumed), len(plain.consumed))
 
 
 def _same(number: RoundId, what: str, got: object, expected: object) -> None:

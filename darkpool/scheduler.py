@@ -44,6 +44,7 @@ class Scheduler:
     async def __aenter__(self) -> Self:
         jobs: list[tuple[str, float, Callable[[], Awaitable[None]]]] = [
             ("chain", POLL_SECONDS, self._chain),
+            ("settlement", POLL_SECONDS, self._venue.settling.step),
             ("handed", HANDED_SECONDS, self._venue.take_handed),
             ("database", RETRY_SECONDS, self._database),
         ]
@@ -67,19 +68,11 @@ class Scheduler:
             await asyncio.sleep(seconds)
 
     async def _chain(self) -> None:
-        """Follow the chain, and send what waits for it."""
+        """Follow the chain."""
         venue = self._venue
         try:
             await venue.engine.follow_chain()
             venue.chain_answered, venue.chain_trouble = time.monotonic(), ""
-            for pending, receipt in await venue.engine.settle():
-                log.info(
-                    "settlement %d is in block %d, %d gas",
-                    pending.settlement.id,
-                    receipt.block,
-                    receipt.gas_used,
-                )
-                await venue.submitted(pending, receipt)
         except ChainError as error:
             venue.chain_trouble = error.message
             raise

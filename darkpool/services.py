@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from darkpool import devnet
 from darkpool.chain import Chain
 from darkpool.committee.home import Home
 from darkpool.committee.members import MAX_SOCKET_PATH, Members
 from darkpool.committee.transport import socket_path
 from darkpool.config import Settings
-from darkpool.deployment import Deployment, deploy, member_home, operator_key, seats_of, write_whole
-from darkpool.devnet import anvil_path
+from darkpool.deployment import Deployment, deploy, member_home, operator_key, seats_of
 from darkpool.errors import ChainError, ConfigError
 from darkpool.progress import Progress
 from darkpool.store.database import Database
@@ -31,11 +31,7 @@ from darkpool.supervise import Supervised, Supervisor
 START_SECONDS: Final = 60.0
 PORT_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.1
-_CHAIN_PORT: Final = "chain.port"
-_FIRST_CHAIN_PORT: Final = 8545
 _MEMBERS_ABOVE_API: Final = 1  # member i takes orders by hand at the API's port + i
-_ROOT: Final = Path(__file__).resolve().parents[1]
-_PYTHONPATH: Final = {"PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +97,11 @@ async def up(
         outer: list[Supervisor] = []
         rpc_url = settings.chain.rpc_url
         if not rpc_url:
-            program, rpc_url = _devnet(folder, settings)
-            outer.append(await stack.enter_async_context(Supervisor([program])))
-        chain = await _connected(rpc_url, settings.chain.finality_blocks, progress)
+            ours = stack.enter_context(devnet.keeping(folder))
+            program, rpc_url = devnet.program(folder, settings.chain.block_seconds)
+            if ours:  # else `darkpool devnet up` keeps it
+                outer.append(await stack.enter_async_context(Supervisor([program])))
+        chain = await connected(rpc_url, settings.chain.finality_blocks, progress)
         seats = await asyncio.to_thread(
             seats_of, folder, settings, lambda tested: progress("key ceremony", tested, None)
         )
@@ -124,7 +122,7 @@ async def up(
             argv=(sys.executable, "-m", "api.serve", str(folder), str(sockets)),
             log=folder / "venue.log",
             # Not among its arguments, which every user of the machine can read: the URL may hold a password.
-            environment={**_PYTHONPATH, "DARKPOOL_CHAIN__RPC_URL": rpc_url},
+            environment={**devnet.PYTHONPATH, "DARKPOOL_CHAIN__RPC_URL": rpc_url},
         )
         venue = await stack.enter_async_context(Supervisor([api]))
         running = Running(deployment, settings.api_url, rpc_url, ports, (*outer, members, venue))
@@ -134,7 +132,7 @@ async def up(
                 name="flow",
                 argv=(sys.executable, "-m", "darkpool.flow", str(folder / "flow"), settings.api_url),
                 log=folder / "flow.log",
-                environment={**_PYTHONPATH, "DARKPOOL_CHAIN__RPC_URL": rpc_url},
+                environment={**devnet.PYTHONPATH, "DARKPOOL_CHAIN__RPC_URL": rpc_url},
             )
             traders = await stack.enter_async_context(Supervisor([desks]))
             running = replace(running, supervisors=(*running.supervisors, traders))
@@ -150,61 +148,28 @@ def _sockets(folder: Path, stack: AsyncExitStack) -> Path:
     return sockets
 
 
-def _devnet(folder: Path, settings: Settings) -> tuple[Supervised, str]:
-    home = folder / "chain"
-    home.mkdir(mode=0o700, exist_ok=True)
-    port = _chain_port(folder)
-    program = Supervised(
-        name="chain",
-        argv=(
-            sys.executable,
-            "-m",
-            "darkpool.devnet",
-            anvil_path(),
-            str(home),
-            str(port),
-            str(settings.chain.block_seconds),
-        ),
-        log=folder / "chain.log",
-        environment=_PYTHONPATH,
-    )
-    return program, f"http://127.0.0.1:{port}"
-
-
-def _chain_port(folder: Path) -> int:
-    """The devnet's port, the same at every start, since traders have its URL."""
-    path = folder / _CHAIN_PORT
-    if path.exists():
-        return int(path.read_text("ascii"))
-    for wanted in (_FIRST_CHAIN_PORT, 0):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", wanted))
-            except OSError:
-                continue
-            port = int(probe.getsockname()[1])
-        write_whole(path, str(port), 0o600)
-        return port
-    raise ConfigError("chain: no free port on 127.0.0.1", "give chain.rpc_url")
-
-
 async def _free_ports(settings: Settings, progress: Progress) -> None:
-    """Raises ConfigError for a port that stays taken; those of a venue that was killed are free soon."""
+    """Raises ConfigError for a port that stays taken."""
     api = settings.api
     wanted = [(api.host, api.port)]
     wanted += [("127.0.0.1", api.port + i) for i in range(1, settings.venue.members + 1)]
-    started = time.monotonic()
+    hint = (
+        f"the API takes api.port, member i that + i: {api.port} to {api.port + len(wanted) - 1}; "
+        "give another one with --port"
+    )
     for host, port in wanted if api.port else ():
-        while not _is_free(host, port):
-            seconds = time.monotonic() - started
-            if seconds > PORT_SECONDS:
-                raise ConfigError(
-                    f"port {port}: in use on {host}",
-                    f"the API takes api.port, member i that + i: {api.port} to {api.port + len(wanted) - 1}; "
-                    "give another one with --port",
-                )
-            progress("waiting for ports", int(seconds), None)
-            await asyncio.sleep(_POLL_SECONDS)
+        await free_port(host, port, hint, progress)
+
+
+async def free_port(host: str, port: int, hint: str, progress: Progress) -> None:
+    """Wait for a port: those of a venue that was killed are free soon. Raises ConfigError if it is not."""
+    started = time.monotonic()
+    while not _is_free(host, port):
+        seconds = time.monotonic() - started
+        if seconds > PORT_SECONDS:
+            raise ConfigError(f"port {port}: in use on {host}", hint)
+        progress("waiting for ports", int(seconds), None)
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 def _is_free(host: str, port: int) -> bool:
@@ -218,7 +183,8 @@ def _is_free(host: str, port: int) -> bool:
     return True
 
 
-async def _connected(rpc_url: str, finality: int, progress: Progress) -> Chain:
+async def connected(rpc_url: str, finality: int, progress: Progress) -> Chain:
+    """The chain of a node that may be just starting. Raises ConfigError, ChainError after START_SECONDS."""
     started = time.monotonic()
     ends = started + START_SECONDS
     while True:

@@ -54,7 +54,7 @@ _SETTLEMENT_TYPE: Final = (
     "Settlement(uint256 id,uint256 epoch,uint256 sealedAt,bytes32 root,bytes32 transcript,"
     "bytes32 deltas,bytes32 nullifiers)"
 )
-_COMMITTEE_TYPE: Final = "Committee(uint256 epoch,bytes32 members,uint256 threshold)"
+_COMMITTEE_TYPE: Final = "Committee(uint256 epoch,bytes32 members,uint256 threshold,address guardian)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +133,7 @@ class Settlement:
         for name, value in (("root", self.root), ("transcript", self.transcript)):
             if len(value) != 32:  # noqa: PLR2004
                 raise SettlementRefused(f"settlement {name}: {len(value)} bytes, not 32")
-        _check_rows("delta", [row.key for row in self.deltas])
-        _check_rows("nullifier", [row.key for row in self.nullifiers])
-        sums: dict[TokenIndex, int] = {}
-        for row in self.deltas:
-            sums[row.token] = sums.get(row.token, 0) + row.amount
-        for token, total in sums.items():
-            if total:
-                raise SettlementRefused(f"settlement deltas: token {token} sums to {total} quanta, must be 0")
+        check_rows(self.deltas, self.nullifiers)
 
     def packed(self) -> tuple[int, int, int, bytes, bytes, list[int], list[tuple[int, int]]]:
         """The argument of `settle` in the order of the contract's struct."""
@@ -153,6 +146,18 @@ class Settlement:
             [row.packed() for row in self.deltas],
             [row.packed() for row in self.nullifiers],
         )
+
+
+def check_rows(deltas: Sequence[Delta], nullifiers: Sequence[NullifierRow]) -> None:
+    """Raises `SettlementRefused` unless rows ascend, are few enough, and every token sums to zero."""
+    _check_ascending("delta", [row.key for row in deltas])
+    _check_ascending("nullifier", [row.key for row in nullifiers])
+    sums: dict[TokenIndex, int] = {}
+    for row in deltas:
+        sums[row.token] = sums.get(row.token, 0) + row.amount
+    for token, total in sums.items():
+        if total:
+            raise SettlementRefused(f"settlement deltas: token {token} sums to {total} quanta, must be 0")
 
 
 def delta_rows(nets: Mapping[tuple[TokenIndex, Address], int]) -> tuple[Delta, ...]:
@@ -178,26 +183,27 @@ def nullifier_rows(spent: Iterable[tuple[Address, Nonce]]) -> tuple[NullifierRow
 
 def digest(settlement: Settlement, domain: Domain) -> bytes:
     """What the members sign: the EIP-712 hash, 32 bytes, as the contract computes it."""
-    number, epoch, sealed_at, root, transcript, deltas, nullifiers = settlement.packed()
-    return eip712.digest(
-        domain,
-        _SETTLEMENT_TYPE,
-        (
-            number,
-            epoch,
-            sealed_at,
-            root,
-            transcript,
-            _array_hash(len(deltas), deltas),
-            _array_hash(len(nullifiers), [part for row in nullifiers for part in row]),
-        ),
+    s = settlement
+    values = (s.id, s.epoch, s.sealed_at, s.root, s.transcript, *row_hashes(s.deltas, s.nullifiers))
+    return eip712.digest(domain, _SETTLEMENT_TYPE, values)
+
+
+def row_hashes(deltas: Sequence[Delta], nullifiers: Sequence[NullifierRow]) -> tuple[bytes, bytes]:
+    """The fields `deltas` and `nullifiers` of what is signed, 32 bytes each."""
+    words = [part for row in nullifiers for part in row.packed()]
+    return (
+        _array_hash(len(deltas), [row.packed() for row in deltas]),
+        _array_hash(len(nullifiers), words),
     )
 
 
-def committee_digest(epoch: int, members: Sequence[Address], threshold: int, domain: Domain) -> bytes:
+def committee_digest(
+    epoch: int, members: Sequence[Address], threshold: int, guardian: Address, domain: Domain
+) -> bytes:
     """What a quorum signs to propose the next committee; `epoch` is the vault's `last_epoch` + 1."""
     rows = [int.from_bytes(member) for member in members]
-    return eip712.digest(domain, _COMMITTEE_TYPE, (epoch, _array_hash(len(rows), rows), threshold))
+    values = (epoch, _array_hash(len(rows), rows), threshold, int.from_bytes(guardian))
+    return eip712.digest(domain, _COMMITTEE_TYPE, values)
 
 
 def sign(settlement: Settlement, domain: Domain, private_key: PrivateKey) -> Signature:
@@ -274,7 +280,7 @@ def _check_account(name: str, account: Address) -> None:
         raise SettlementRefused(f"{name}: the zero address")
 
 
-def _check_rows(name: str, keys: Sequence[int]) -> None:
+def _check_ascending(name: str, keys: Sequence[int]) -> None:
     if len(keys) > MAX_ROWS:
         raise SettlementRefused(
             f"settlement: {len(keys)} {name} rows, at most {MAX_ROWS}",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from operator import index
 from typing import Any, Final
 
 from commitments.errors import DecodeError
@@ -16,18 +15,18 @@ from commitments.merkle import Frontier
 from commitments.paillier import PublicKey
 from darkpool.account import FreeCollateral, Nonces
 from darkpool.book import Book
-from darkpool.effects import Pending
 from darkpool.errors import ConfigError
 from darkpool.jsontext import parsed
-from darkpool.listing import ListedOrder, Movement
+from darkpool.listing import ListedOrder
 from darkpool.market import Round, RoundState
 from darkpool.message import Message, read_terms, terms_message
 from darkpool.netting import Signers
-from darkpool.settlement import Delta, NullifierRow, Settlement
+from darkpool.signed_settlement import delta_fields, nullifier_fields, read_deltas, read_nullifiers
 from darkpool.state import VenueState
-from darkpool.types import ADDRESS_BYTES, Address, Quanta, RoundId, Signature, Tick, TokenIndex
+from darkpool.types import ADDRESS_BYTES, Address, RoundId, Tick, TokenIndex
+from darkpool.windows import Cleared, window
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 
 
 def encode(state: VenueState, frontier: Frontier) -> bytes:
@@ -43,7 +42,12 @@ def encode(state: VenueState, frontier: Frontier) -> bytes:
         "settled_id": state.settled_id,
         "epoch": state.epoch,
         "tree": [frontier.size, [node.hex() for node in frontier.nodes]],
-        "pending": [pending_message(p).encode().hex() for p in state.pending],
+        "voided": state.voided,
+        "unsettled": [_cleared(cleared) for cleared in state.unsettled],
+        "pending": [
+            [p.settlement.id, p.settlement.epoch, [_cleared(cleared) for cleared in p.rounds]]
+            for p in state.pending
+        ],
         "free": [
             [a.hex(), t.hex(), f.current.encode().hex(), f.version, [p.hex() for p in f.since_decrease]]
             for (a, t), f in state.ledger.free.items()
@@ -72,18 +76,27 @@ def decode(
 ) -> tuple[VenueState, Frontier]:
     """State and log tree of a snapshot of our own; `order_at` gives a sealed order by its place in the log.
 
-    Raises DecodeError if the database does not hold what was written.
+    Raises DecodeError if it is not what was written, ConfigError if another version wrote it.
     """
     document = parsed(data, "snapshot")
-    if not isinstance(document, dict) or document.get("version") != _VERSION:
-        raise DecodeError("snapshot", "of another version")
+    if not isinstance(document, dict) or not isinstance(version := document.get("version"), int):
+        raise DecodeError("snapshot", "not an object with a version")
+    if version != _VERSION:
+        raise ConfigError(
+            f"snapshot: of version {version}, not {_VERSION}: another version of darkpool made it",
+            "go on with the version of darkpool that wrote it, or start a new venue",
+        )
     state = VenueState(key, signers)
     state.time, state.block = document["time"], document["block"]
     state.block_hash = bytes.fromhex(document["block_hash"])
-    state.chain_time, state.settled_id, state.epoch = (
-        document[name] for name in ("chain_time", "settled_id", "epoch")
+    state.chain_time, state.settled_id, state.epoch, state.voided = (
+        document[name] for name in ("chain_time", "settled_id", "epoch", "voided")
     )
-    state.pending = [read_pending(Message.decode(bytes.fromhex(p))) for p in document["pending"]]
+    state.unsettled = [_read_cleared(cleared) for cleared in document["unsettled"]]
+    state.pending = [
+        window([_read_cleared(cleared) for cleared in rounds], number, epoch)
+        for number, epoch, rounds in document["pending"]
+    ]
     ledger = state.ledger
     for a, t, current, version, since in document["free"]:
         point = Point.decode(bytes.fromhex(current), "free", identity_allowed=True)  # all was withdrawn
@@ -109,57 +122,34 @@ def decode(
     return state, Frontier(size, [bytes.fromhex(node) for node in nodes])
 
 
-def pending_message(pending: Pending) -> Message:
-    """A signed settlement as canonical bytes: what `settle` takes, and what it is of."""
-    s = pending.settlement
-    fields: Mapping[str, Any] = {
-        "id": s.id,
-        "epoch": s.epoch,
-        "sealed_at": s.sealed_at,
-        "root": s.root.hex(),
-        "transcript": s.transcript.hex(),
-        "deltas": [[d.token, d.account.hex(), d.amount] for d in s.deltas],
-        "nullifiers": [[n.account.hex(), f"{n.word:x}", f"{n.mask:x}"] for n in s.nullifiers],
-        "market": pending.market.hex(),
-        "round": pending.round,
-        "movements": [[m.account.hex(), m.token.hex(), m.amount] for m in pending.movements],
-        "ends": pending.ends,
+def _cleared(cleared: Cleared) -> dict[str, Any]:
+    return {
+        "market": cleared.market.hex(),
+        "round": cleared.round,
+        "at": cleared.at,
+        "sealed_at": cleared.sealed_at,
+        "ends": cleared.ends,
+        "root": cleared.root.hex(),
+        "transcript": cleared.transcript.hex(),
+        "deltas": delta_fields(cleared.deltas),
+        "nullifiers": nullifier_fields(cleared.nullifiers),
+        "gross": cleared.gross,
     }
-    return Message("settlement", fields, pending.signatures)
 
 
-def read_pending(message: Message) -> Pending:
-    """Raises DecodeError or SettlementRefused."""
-    rows = {name: message.fields.get(name) for name in ("deltas", "nullifiers", "movements")}
-    try:
-        deltas = [(index(t), _address(a), index(q)) for t, a, q in _rows(rows["deltas"])]
-        nullifiers = [(_address(a), int(w, 16), int(m, 16)) for a, w, m in _rows(rows["nullifiers"])]
-        movements = [(_address(a), _address(t), index(q)) for a, t, q in _rows(rows["movements"])]
-    except (TypeError, ValueError):
-        raise DecodeError("settlement", "a row is malformed") from None
-    settlement = Settlement(
-        id=message.integer("id", 1),
-        epoch=message.integer("epoch", 1),
-        sealed_at=message.integer("sealed_at"),
-        root=message.octets("root", 32),
-        transcript=message.octets("transcript", 32),
-        deltas=tuple(Delta(TokenIndex(t), a, Quanta(q)) for t, a, q in deltas),
-        nullifiers=tuple(NullifierRow(a, w, m) for a, w, m in nullifiers),
+def _read_cleared(document: Mapping[str, Any]) -> Cleared:
+    return Cleared(
+        market=bytes.fromhex(document["market"]),
+        round=RoundId(document["round"]),
+        at=document["at"],
+        sealed_at=document["sealed_at"],
+        ends=document["ends"],
+        root=bytes.fromhex(document["root"]),
+        transcript=bytes.fromhex(document["transcript"]),
+        deltas=read_deltas(document["deltas"]),
+        nullifiers=read_nullifiers(document["nullifiers"]),
+        gross=tuple((TokenIndex(token), amount) for token, amount in document["gross"]),
     )
-    return Pending(
-        settlement,
-        message.octets("market", 32),
-        RoundId(message.integer("round", 1)),
-        tuple(Movement(a, t, Quanta(q)) for a, t, q in movements),
-        tuple(Signature(blob) for blob in message.blobs),
-        message.integer("ends"),
-    )
-
-
-def _rows(value: object) -> list[Any]:
-    if not isinstance(value, list):
-        raise TypeError
-    return value
 
 
 def _address(text: str) -> Address:

@@ -10,6 +10,7 @@ and whether chain events are the chain's (member.py).
     open     a round, with its reference                     seal     fix the list
     order    a sealed order                                  result   what came out, with 2t+1 signatures
     cancel, cancel_all, replace   an account's signed wish   abort    nothing came out, n-t signatures
+    window   net the oldest unsettled rounds into a settlement
 """
 
 from __future__ import annotations
@@ -24,20 +25,19 @@ from darkpool import certificates
 from darkpool.admission import Tentative, check_statement
 from darkpool.book import Book, End
 from darkpool.chain_state import ChainState
-from darkpool.effects import Change, Effects, Pending
+from darkpool.effects import Change, Effects
 from darkpool.errors import ConfigError, OrderRefused, SettlementRefused
 from darkpool.listing import ListedOrder, RoundResult
 from darkpool.market import Round
 from darkpool.message import Message, read_terms
-from darkpool.netting import Signers, settlement_of
+from darkpool.netting import Signers
 from darkpool.order import Terms
 from darkpool.results import read_result, result_signatures
-from darkpool.settlement import Settlement
-from darkpool.settlement import digest as settlement_digest
 from darkpool.types import Address, Nonce, RoundId, Signature, Tick
+from darkpool.windows import Cleared, cleared_round, window
 
 MAX_UNSETTLED: Final = 8
-"""Settlements signed and not yet final or void; at the bound no round is sealed (protocol, section 6)."""
+"""Rounds with a result and not yet settled or void; at the bound no round is sealed (protocol, section 6)."""
 
 MAX_SOURCE: Final = 200
 
@@ -45,7 +45,7 @@ _VAULT: Final = ("chain_id", "contract", "venue", "tokens", "settle_window")
 
 
 class VenueState(ChainState):
-    """Ledger, books, rounds and pending settlements of a venue under one committee."""
+    """Ledger, books, rounds and settlements of a venue under one committee."""
 
     def __init__(self, key: PublicKey, signers: Signers) -> None:
         super().__init__()
@@ -61,6 +61,7 @@ class VenueState(ChainState):
             "seal": self._seal,
             "result": self._result,
             "abort": self._abort,
+            "window": self._window,
         }
 
     @property
@@ -180,18 +181,22 @@ class VenueState(ChainState):
         return lambda _: Effects(ended=book.open_round(market_round), rounds=[market_round])
 
     def check_may_seal(self, bound: int = MAX_UNSETTLED) -> None:
-        """Raises OrderRefused while another round is sealed, or settlements have piled up or expired."""
+        """Raises OrderRefused while another round is sealed, rounds pile up or a settlement has expired."""
         if self.sealed is not None:
             self.sealed.check_idle()
-        if len(self.pending) >= bound:
+        if len(self.not_final) >= bound:
             raise OrderRefused(
-                f"round: {len(self.pending)} settlements are not final, {bound} is the bound",
+                f"round: {len(self.not_final)} rounds are not settled, {bound} is the bound",
                 "wait for the chain",
                 "unsettled-bound",
             )
+        self._check_none_expired()
+
+    def _check_none_expired(self) -> None:
+        """After a settlement that expired none can land."""
         if self.pending and self.chain_time > self.pending[0].ends:
             raise OrderRefused(
-                f"round: settlement {self.pending[0].settlement.id} has expired",
+                f"settlement {self.pending[0].settlement.id} has expired",
                 f"wait until it and those after it are void, at {max(p.ends for p in self.pending)}",
                 "settlement-expired",
             )
@@ -217,53 +222,69 @@ class VenueState(ChainState):
             raise OrderRefused("round: it is not the sealed one", "seal it first", "round-closed")
         return book
 
-    def settlement(self, book: Book, result: RoundResult) -> Settlement:
-        """The settlement that a result of the book's sealed round calls for. Raises OrderRefused."""
-        if book.sealed is None:
+    def _cleared(self, book: Book, result: RoundResult, at: int) -> tuple[Cleared | None, bytes]:
+        """What a result of the book's sealed round settles, if anything, and what members sign for it.
+
+        Raises OrderRefused.
+        """
+        sealed, domain = book.sealed, book.terms.domain
+        if sealed is None:
             raise OrderRefused("round: none is sealed", "seal one first", "round-closed")
-        consumed = (o for o in book.sealed.orders if o.account in result.nets)
-        try:
-            return settlement_of(book.terms, book.sealed, result, consumed, self.next_settlement, self.epoch)
-        except (ConfigError, SettlementRefused) as error:
-            raise OrderRefused(f"result: {error.message}", "it is no result of this round") from None
+        cleared = None
+        if result.crossed:
+            listed = ((o.account, o.nonce) for o in sealed.orders)
+            try:
+                cleared = cleared_round(book.terms, sealed, listed, result, at)
+            except (ConfigError, SettlementRefused) as error:
+                raise OrderRefused(f"result: {error.message}", "it is no result of this round") from None
+        return cleared, certificates.result_digest(domain, sealed.digest(domain), cleared)
 
     def result_digest(self, book: Book, result: RoundResult) -> bytes:
         """What a member signs for a result of the book's sealed round. Raises OrderRefused."""
-        domain = book.terms.domain
-        if result.crossed:
-            return settlement_digest(self.settlement(book, result), domain)
-        if book.sealed is None:
-            raise OrderRefused("round: none is sealed", "seal one first", "round-closed")
-        return certificates.no_cross_digest(domain, book.sealed.digest(domain))
+        _, digest = self._cleared(book, result, 0)
+        return digest
 
     def _result(self, entry: Message) -> Change:
         book = self._sealed_book(entry)
         result = read_result(entry)
-        signatures = result_signatures(entry)
-        pending: Pending | None = None
-        if result.crossed:
-            settlement = self.settlement(book, result)
-            ordered = certificates.check_settled(settlement, book.terms.domain, signatures, self.signers)
-            pending = Pending(
-                settlement,
-                book.terms.market.id,
-                book.current_round.id,
-                (),
-                ordered,
-                settlement.sealed_at + book.terms.settle_window,
-            )
-        elif book.sealed is not None:
-            digest = book.sealed.digest(book.terms.domain)
-            certificates.check_no_cross(digest, book.terms.domain, signatures, self.signers)
+        cleared, digest = self._cleared(book, result, entry.integer("time"))
+        certificates.check_result(digest, result_signatures(entry), self.signers)
 
         def change(_: int) -> Effects:
-            ended, movements = book.finish(result)
-            effects = Effects(ended=ended, rounds=[book.current_round], result=result)
-            if pending is not None:
-                effects.pending = replace(pending, movements=tuple(movements))
-                self.pending.append(effects.pending)
+            effects = Effects(ended=book.finish(result), rounds=[book.current_round])
+            effects.result, effects.cleared = result, cleared
+            if cleared is not None:
+                self.unsettled.append(cleared)
             self._resume(effects)
             return effects
+
+        return change
+
+    # --- settlements --------------------------------------------------------------------------------
+
+    def _window(self, entry: Message) -> Change:
+        """Fixes what the settlement of an id is: members sign no other one of that id."""
+        self._check_none_expired()
+        count = entry.integer("rounds", 1)
+        number, epoch = entry.integer("id", 1), entry.integer("epoch", 1)
+        if number != self.next_settlement:
+            raise OrderRefused(f"id: {number} where {self.next_settlement} is next", "give ids in order")
+        if count > len(self.unsettled):
+            raise OrderRefused(f"rounds: {count} of {len(self.unsettled)} unsettled ones", "take fewer")
+        rounds = self.unsettled[:count]
+        if self.chain_time > rounds[0].ends:
+            raise OrderRefused(
+                f"rounds: round {rounds[0].round} has expired", "wait until it is void", "settlement-expired"
+            )
+        try:
+            pending = window(rounds, number, epoch)
+        except SettlementRefused as error:
+            raise OrderRefused(f"rounds: {error.message}", error.hint) from None
+
+        def change(_: int) -> Effects:
+            del self.unsettled[:count]
+            self.pending.append(pending)
+            return Effects(window=pending)
 
         return change
 

@@ -19,10 +19,8 @@ from darkpool import eip712
 from darkpool.admission import Tentative, screened
 from darkpool.book import cancel_digest
 from darkpool.buckets import TokenBuckets
-from darkpool.chain import Receipt as ChainReceipt
 from darkpool.config import Settings
-from darkpool.effects import Pending
-from darkpool.engine import Committed, Draft, Engine, Threads, order_draft
+from darkpool.engine import Committed, Draft, Engine, order_draft
 from darkpool.errors import Busy, OrderRefused, Unavailable
 from darkpool.events import Events
 from darkpool.intake import Intake
@@ -35,11 +33,19 @@ from darkpool.projection import Projector, receipt_of
 from darkpool.receipt import Receipt
 from darkpool.request import register_digest
 from darkpool.sealed_view import SealedListView
-from darkpool.settlement import digest as settlement_digest
-from darkpool.store.records import AccountRow, SettlementState
+from darkpool.settling import Settling
+from darkpool.store.records import AccountRow
 from darkpool.store.venue_store import VenueStore
+from darkpool.threads import Threads
 from darkpool.types import Address, Nonce, PrivateKey
-from darkpool.venue_views import CollateralView, MarketView, Status, collateral_of, sealed_list_of
+from darkpool.venue_views import (
+    CollateralView,
+    MarketView,
+    Status,
+    certified_result_of,
+    collateral_of,
+    sealed_list_of,
+)
 
 T = TypeVar("T")
 
@@ -78,6 +84,7 @@ class Venue:
         self._tree = merkle.Tree()
         self._rates = TokenBuckets(settings.api.orders_per_second, settings.api.order_burst)
         self.intake: Final = Intake(engine.state.key, settings.admission, self._commit)
+        self.settling: Final = Settling(engine, settings, self.read)
         halted = folder / HALTED_FILE
         self._paused = halted.read_text("utf-8")[:200] if halted.exists() else ""
 
@@ -93,7 +100,11 @@ class Venue:
             committee=engine.committee.away,
             log_size=engine.log.size,
             log_root=engine.log.root,
+            unsettled_rounds=len(engine.state.unsettled),
             pending_settlements=len(engine.state.pending),
+            settlement=self.settling.problem,
+            voided_rounds=engine.state.voided,
+            sent=self.settling.first,
         )
 
     @property
@@ -129,20 +140,6 @@ class Venue:
         await self.engine.add_market(terms)
         view.terms = terms
 
-    async def submitted(self, pending: Pending, receipt: ChainReceipt) -> None:
-        """Note where a settlement landed; that it is final the chain says later. Raises StoreError."""
-        terms = self.markets[pending.market].terms
-        digest = settlement_digest(pending.settlement, terms.domain)
-        await self.read(
-            lambda store: store.update_settlement(
-                digest,
-                state=SettlementState.SUBMITTED,
-                tx_hash=receipt.tx_hash,
-                block=receipt.block,
-                gas=receipt.gas_used,
-            )
-        )
-
     async def catch_up(self) -> None:
         """Read and write what the database was away for. Raises StoreError."""
         await self.engine.resolve()
@@ -174,7 +171,8 @@ class Venue:
         digest = order_hash(raw)
         if (known := await self._known(digest)) is not None:  # 1
             return known
-        self._check_open()
+        if not self.intake.holds(digest):  # what is inside will be written: no halt may be its answer
+            self._check_open()
         state, now = self.engine.state, int(time.time())
         statement = screened(state.markets, raw, now)  # 2
         account = Address(statement.account)
@@ -248,7 +246,8 @@ class Venue:
     async def _wish(
         self, op: str, market: bytes, account: Address, fields: Mapping[str, str | int]
     ) -> Receipt:
-        # A venue that the operator halted still lets orders go.
+        # A venue that the operator halted still lets orders go. What came before the wish goes before it.
+        await self.intake.decided(account)
         draft = Draft(op, {"market": market.hex(), "account": account.hex(), **fields})
         state = self.engine.state
         state.checked(Message(op, {"time": state.time, **draft.fields}))  # before the account pays for it
@@ -315,6 +314,10 @@ class Venue:
         Raises OrderRefused for a round that was not sealed.
         """
         return await self.read(lambda store: sealed_list_of(store, market, number))
+
+    async def certified_result(self, market: bytes, number: int) -> bytes:
+        """A round's result as the members signed it. Raises OrderRefused for a round without one."""
+        return await self.read(lambda store: certified_result_of(store, market, number))
 
     async def inclusion(self, sequence: int, size: int) -> tuple[list[bytes], bytes]:
         """The Merkle path of an entry in the log of the first `size`, and that log's root.

@@ -11,9 +11,11 @@ from darkpool.instrument import Instrument
 from darkpool.market import Round
 from darkpool.message import Message
 from darkpool.order import Terms
+from darkpool.results import certified
 from darkpool.sealed_view import SealedListView
 from darkpool.state import VenueState
 from darkpool.store.venue_store import VenueStore
+from darkpool.submitter import Standing
 from darkpool.types import Address
 
 
@@ -30,7 +32,10 @@ class MarketView:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What does not work, each a reason or empty, and how far the log is."""
+    """What does not work, each a reason or empty, and how far log and settlements are.
+
+    settlement: why the oldest settlement does not land, as far as it is known; sent: where it stands.
+    """
 
     halted: str
     database: str
@@ -38,7 +43,11 @@ class Status:
     committee: str
     log_size: int
     log_root: bytes
+    unsettled_rounds: int
     pending_settlements: int
+    settlement: str
+    voided_rounds: int
+    sent: Standing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +83,10 @@ def collateral_of(state: VenueState, account: Address) -> CollateralView:
     if account in ledger.halted and not requests:
         reasons = ["its rounds have not all ended"]
     tokens = []
-    for token in state.tokens if nonces is not None else ():
+    for index, token in enumerate(state.tokens if nonces is not None else ()):
         free = ledger.of(account, token)
-        moves = (m for p in state.pending for m in p.movements)
-        pending = [m.amount for m in moves if (m.account, m.token) == (account, token)]
+        moves = (delta for cleared in state.not_final for delta in cleared.deltas)
+        pending = [d.amount for d in moves if (d.account, d.token) == (account, index)]
         tokens.append(
             TokenCollateral(
                 token,
@@ -121,3 +130,14 @@ def sealed_list_of(store: VenueStore, market: bytes, number: int) -> SealedListV
         tuple(sequence for sequence, _ in listed),
         {int(index): bytes.fromhex(signature) for index, signature in roots.items()},
     )
+
+
+def certified_result_of(store: VenueStore, market: bytes, number: int) -> bytes:
+    """A round's result with the members' signatures of it, canonical bytes (results.py).
+
+    Raises OrderRefused for a round without one, StoreError.
+    """
+    row = store.round(market, number)
+    if row is None or row.result_sequence is None:
+        raise OrderRefused(f"round: {number} has no result", "list the rounds", "round-unknown")
+    return certified(Message.decode(store.entry(row.result_sequence))).encode()

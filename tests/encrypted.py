@@ -16,12 +16,14 @@ from darkpool.auction import PlainOrder
 from darkpool.chain import Chain
 from darkpool.committee.seat import Seat, seats_from_primes
 from darkpool.committee.transport import Tap
+from darkpool.engine import Engine
 from darkpool.house import House, open_house
 from darkpool.market import Grid
 from darkpool.orderfile import OrderRow, TickSize
 from darkpool.plan import Batch, Options, Plan
 from darkpool.run import MEMBERS, THRESHOLD, Run, RunReport
 from darkpool.types import Quanta, Tick, TokenIndex
+from darkpool.windows import Pending
 
 T = TypeVar("T")
 
@@ -52,7 +54,11 @@ def seats(profile: Profile, members: int = MEMBERS) -> list[Seat]:
 
 @contextmanager
 def running(
-    dealt: Sequence[Seat], modules: Sequence[str] | None = None, tap: Tap | None = None, timeout: int = 60
+    dealt: Sequence[Seat],
+    modules: Sequence[str] | None = None,
+    tap: Tap | None = None,
+    timeout: int = 60,
+    chain: Chain | None = None,
 ) -> Iterator[Committee]:
     """A house for the length of the block."""
     Chain.embedded()  # py-evm raises the recursion limit on import, which hypothesis must not see mid-test
@@ -63,7 +69,7 @@ def running(
 
         async def keep() -> None:  # one task enters and leaves the house, whoever runs in it meanwhile
             async with open_house(
-                dealt, Path(folder), modules=modules, tap=tap, clear_timeout=timeout
+                dealt, Path(folder), chain=chain, modules=modules, tap=tap, clear_timeout=timeout
             ) as house:
                 opened.set_result(house)
                 await done.wait()
@@ -102,6 +108,14 @@ async def opened(house: House, prepared: Plan, options: Options) -> tuple[Run, b
     with suppress(_Opened):
         await run.execute(house)
     return run, run.report.terms.market.id
+
+
+async def settled(engine: Engine) -> list[Pending]:
+    """All that is unsettled lands; what became final by that."""
+    await engine.close_window()
+    await engine.sign_pending()
+    await engine.settle()
+    return [pending for effects in await engine.follow_chain() for pending in effects.settled]
 
 
 def assert_ledger_is_the_chain(house: House, run: Run, *, locked: str = "") -> None:
@@ -144,4 +158,5 @@ __all__ = [
     "plan_of",
     "running",
     "seats",
+    "settled",
 ]

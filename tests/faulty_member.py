@@ -113,7 +113,8 @@ LIES: Mapping[str, tuple[frozenset[str], Lie]] = {
     "wrong_root_signature": (frozenset({"sign"}), _flipped),
     "wrong_result": (ENDS, lambda _, m: Message(m.op, {**m.fields, "volume": 1}, m.blobs)),
     "odd_result": (ENDS, lambda _, m: Message(m.op, ODD, m.blobs)),
-    "wrong_settlement_signature": (ENDS, _flipped),
+    "wrong_result_signature": (ENDS, _flipped),
+    "wrong_settlement_signature": (frozenset({"settle"}), _of_another_list),
     "wrong_abandon_signature": (frozenset({"abandon"}), _flipped),
 }
 

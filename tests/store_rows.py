@@ -62,12 +62,12 @@ def settlement(number: int, name: object = "first") -> SettlementRow:
     return SettlementRow(
         digest=digest(("settlement", number, name)),
         id=number,
-        market=MARKET,
-        round=number,
         sequence=int.from_bytes(digest((number, name))[:4]),
         payload=b"\x01\x00\xff",
         created_at=1_700_000_001,
         sealed_at=1_700_000_000,
+        rounds=f'[["{MARKET.hex()}", {number}]]',
+        flows="[]",
     )
 
 

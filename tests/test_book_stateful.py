@@ -179,10 +179,8 @@ class BookMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.state is RoundState.OPEN)
     @rule()
     def seal(self) -> None:
-        venue, pending = self.venue, self.venue.state.pending
-        expired = bool(pending) and venue.state.chain_time > pending[0].ends
-        standing = venue.book.standing
-        if not standing or expired or len(pending) == MAX_UNSETTLED:
+        venue, standing = self.venue, self.venue.book.standing
+        if not standing or self.expired or len(self.owed) == MAX_UNSETTLED:
             with pytest.raises(OrderRefused):
                 venue.seal()
             assert not self.is_sealed
@@ -235,15 +233,41 @@ class BookMachine(RuleBasedStateMachine):
     def open(self, reference: int) -> None:
         self.venue.open(self.venue.book.current_round.id + 1, reference)
 
-    @precondition(lambda self: self.owed)
+    @property
+    def expired(self) -> bool:
+        pending = self.venue.state.pending
+        return bool(pending) and self.venue.state.chain_time > pending[0].ends
+
+    @precondition(lambda self: self.venue.state.unsettled)
+    @rule(data=st.data())
+    def window(self, data: st.DataObject) -> None:
+        """Some of the oldest rounds without a settlement get one, which nets what they owe."""
+        waiting = list(self.venue.state.unsettled)
+        count = data.draw(st.integers(1, len(waiting)))
+        if self.expired:
+            with pytest.raises(OrderRefused, match="has expired"):
+                self.venue.window(count)
+            return
+        pending = self.venue.window(count)
+        assert list(pending.rounds) == waiting[:count]
+        owed: Counter[tuple[str, Address]] = Counter()
+        for cleared in pending.rounds:
+            for name, token, amount in self.owed[cleared.round]:
+                owed[name, token] += amount
+        deltas = {
+            (self.venue.name_of(d.account), self.venue.terms.tokens[d.token]): d.amount
+            for d in pending.settlement.deltas
+        }
+        assert deltas == {key: amount for key, amount in owed.items() if amount}
+
+    @precondition(lambda self: self.venue.state.pending)
     @rule()
     def land(self) -> None:
-        number = next(iter(self.owed))
-        effects = self.venue.settled()
-        assert [p.round for p in effects.settled] == [number]
-        for name, token, amount in self.owed.pop(number):
-            self.chain[name, token] += amount
-        self.after(effects)
+        (pending,) = self.venue.settled().settled
+        for cleared in pending.rounds:
+            for name, token, amount in self.owed.pop(cleared.round):
+                self.chain[name, token] += amount
+        self.resume()
 
     @precondition(lambda self: self.owed or self.is_sealed)
     @rule(late=st.booleans())
@@ -252,22 +276,26 @@ class BookMachine(RuleBasedStateMachine):
         venue = self.venue
         at = max(venue.now, venue.state.chain_time)
         if late:
-            at = max([at, *(p.ends + 1 for p in venue.state.pending)])
+            at = max([at, *(cleared.ends + 1 for cleared in venue.state.not_final)])
         self.after(venue.chain(at=at))
         venue.now = max(venue.now, at)
 
     def after(self, effects: Effects) -> None:
-        """What a final block's time makes void: a sealed list, and with none sealed all settlements."""
-        venue = self.venue
-        for pending in effects.void:
-            assert pending.ends < venue.state.chain_time
-            del self.owed[pending.round]
-        if effects.void:
-            assert not self.owed
-        if venue.book.sealed is not None:
-            assert venue.state.chain_time <= venue.book.sealed.sealed_at + venue.terms.settle_window
-        elif self.owed:
-            assert venue.state.chain_time <= max(p.ends for p in venue.state.pending)
+        """What a final block's time makes void: a sealed list, all settlements together, rounds in none."""
+        state = self.venue.state
+        together = {cleared.round for pending in effects.void for cleared in pending.rounds}
+        assert together <= {cleared.round for cleared in effects.busted}
+        assert all(pending.ends < state.chain_time for pending in effects.void)
+        for cleared in effects.busted:
+            assert cleared.round in together or cleared.ends < state.chain_time
+            del self.owed[cleared.round]
+        assert [cleared.round for cleared in state.not_final] == list(self.owed)
+        if self.venue.book.sealed is not None:
+            assert state.chain_time <= self.venue.sealed_list.sealed_at + self.venue.terms.settle_window
+        if state.pending:
+            assert state.chain_time <= max(p.ends for p in state.pending)
+        if state.unsettled:
+            assert state.chain_time <= state.unsettled[0].ends
         self.resume()
 
     @precondition(lambda self: not self.is_sealed)

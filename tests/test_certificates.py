@@ -9,26 +9,27 @@ import pytest
 from darkpool import certificates, eip712
 from darkpool.errors import OrderRefused
 from darkpool.netting import Signers
-from darkpool.settlement import Settlement
-from darkpool.settlement import digest as settlement_digest
-from darkpool.types import Address, PrivateKey, Signature
+from darkpool.types import Address, PrivateKey, RoundId, Signature
+from darkpool.windows import Cleared
 
 DOMAIN = eip712.Domain(7, Address(b"\x07" * 20))
 OTHER = eip712.Domain(8, Address(b"\x07" * 20))
 SEALED = bytes(range(32))
-SETTLEMENT = Settlement(1, 1, 5, SEALED, bytes(32), (), ())
+CLEARED = Cleared(bytes(32), RoundId(1), 6, 5, 605, SEALED, bytes(32), (), (), ())
+RESULT = certificates.result_digest(DOMAIN, SEALED, CLEARED)
+NO_CROSS = certificates.result_digest(DOMAIN, SEALED, None)
 KEYS = [PrivateKey(bytes([i]) * 32) for i in range(1, 10)]
 STRANGER = PrivateKey(b"\xaa" * 32)
 
 Check = Callable[[Sequence[Signature], Signers], object]
 CHECKS: dict[str, tuple[Check, bytes]] = {
-    "settled": (
-        lambda signatures, signers: certificates.check_settled(SETTLEMENT, DOMAIN, signatures, signers),
-        settlement_digest(SETTLEMENT, DOMAIN),
+    "cleared": (
+        lambda signatures, signers: certificates.check_result(RESULT, signatures, signers),
+        RESULT,
     ),
     "no cross": (
-        lambda signatures, signers: certificates.check_no_cross(SEALED, DOMAIN, signatures, signers),
-        certificates.no_cross_digest(DOMAIN, SEALED),
+        lambda signatures, signers: certificates.check_result(NO_CROSS, signatures, signers),
+        NO_CROSS,
     ),
     "abandoned": (
         lambda signatures, signers: certificates.check_abandoned(SEALED, DOMAIN, signatures, signers),
@@ -94,16 +95,13 @@ def test_what_is_not_a_members_own_word_does_not_count(kind: str, name: str) -> 
     check(good[::-1], signers)
 
 
-@pytest.mark.parametrize("kind", ["no cross", "abandoned"])
+@pytest.mark.parametrize("kind", ["cleared", "no cross", "abandoned"])
 def test_a_word_is_for_one_vault_and_one_list(kind: str) -> None:
-    make = {"no cross": certificates.no_cross_digest, "abandoned": certificates.abandon_digest}[kind]
+    make = {
+        "cleared": lambda domain, sealed: certificates.result_digest(domain, sealed, CLEARED),
+        "no cross": certificates.no_cross_digest,
+        "abandoned": certificates.abandon_digest,
+    }[kind]
     digests = {make(domain, sealed) for domain in (DOMAIN, OTHER) for sealed in (SEALED, bytes(32))}
-    digests |= {certificates.no_cross_digest(DOMAIN, SEALED), certificates.abandon_digest(DOMAIN, SEALED)}
-    assert len(digests) == 5
-
-
-def test_a_settlements_signatures_come_in_the_vaults_order() -> None:
-    signers, digest = committee(4, 1), settlement_digest(SETTLEMENT, DOMAIN)
-    ordered = certificates.check_settled(SETTLEMENT, DOMAIN, signed(digest, KEYS[:4]), signers)
-    addresses = [eip712.recover_digest(digest, signature) for signature in ordered]
-    assert addresses == sorted(signers.addresses.values())
+    digests |= {RESULT, NO_CROSS, certificates.abandon_digest(DOMAIN, SEALED)}
+    assert len(digests) == 6

@@ -149,13 +149,27 @@ def rebuilt(chain: Chain) -> dict[tuple[TokenIndex, Address], int]:
 
 def test_committee_changes_hands(chain: Chain) -> None:
     members = tuple(map(address_of, MEMBERS[:3]))
-    message = committee_digest(chain.last_epoch() + 1, members, 1, chain.domain())
-    chain.propose_committee(OPERATOR, members, 1, [sign_digest(message, key) for key in MEMBERS[1:]])
+    message = committee_digest(chain.last_epoch() + 1, members, 1, A, chain.domain())
+    chain.propose_committee(OPERATOR, members, 1, A, [sign_digest(message, key) for key in MEMBERS[1:]])
     with pytest.raises(ChainRefused, match="activate_committee: the delay has not passed"):
         chain.activate_committee(OPERATOR)
     chain.advance(DEFAULT_COMMITTEE_DELAY)
     chain.activate_committee(OPERATOR)
-    assert (chain.epoch(), chain.members(), chain.quorum()) == (2, members, 3)
+    assert (chain.epoch(), chain.members(), chain.quorum(), chain.guardian()) == (2, members, 3, A)
+
+
+def test_the_guardian_pauses_settling_and_resumes(chain: Chain) -> None:
+    assert chain.guardian() == address_of(OPERATOR)  # whoever deploys, unless the terms name another
+    with pytest.raises(ChainRefused, match="pause_settling: the caller is not the guardian"):
+        chain.pause_settling(ALICE)
+    chain.pause_settling(OPERATOR)
+    assert chain.paused()
+    settlement = resealed(chain)
+    with pytest.raises(ChainRefused, match="settle: settling is paused"):
+        chain.settle(*settlement, OPERATOR)
+    chain.resume_settling(OPERATOR)
+    assert not chain.paused()
+    chain.settle(*settlement, OPERATOR)
 
 
 def test_an_attached_vault_is_the_same_vault() -> None:

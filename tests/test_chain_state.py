@@ -37,18 +37,22 @@ STRANGER = Address(bytes([0x5A]) * 20)
 # --- settlements ------------------------------------------------------------------------------------
 
 
-def test_so_many_settlements_may_be_pending_and_no_more() -> None:
+@pytest.mark.parametrize("windows", [0, 3, MAX_UNSETTLED])
+def test_so_many_rounds_may_be_unsettled_and_no_more(windows: int) -> None:
+    """In a settlement that is not final or in none: a debtor's F counts on each of them."""
     venue = Venue(names=("ada", "ben"))
-    for _ in range(MAX_UNSETTLED):
+    for number in range(MAX_UNSETTLED):
         crossed(venue)
+        if number < windows:
+            venue.window()
     venue.place("ada", buy(1, 1))
     assert f"{MAX_UNSETTLED} is the bound" in refused(venue, venue.seal)
     with pytest.raises(OrderRefused, match="3 is the bound"):  # an operator may set a lower one
         venue.state.check_may_seal(3)
-    assert [p.settlement.id for p in venue.state.pending] == list(range(1, MAX_UNSETTLED + 1))
+    assert [p.settlement.id for p in venue.state.pending] == list(range(1, windows + 1))
     venue.chain(venue.landed())
     venue.seal()
-    assert venue.state.next_settlement == MAX_UNSETTLED + 1
+    assert venue.state.next_settlement == max(windows, 1) + 1
     venue.check()
 
 
@@ -57,6 +61,7 @@ def three_pending() -> Venue:
     venue = Venue(names=("ada", "ben"))
     for _ in range(3):
         crossed(venue)
+        venue.window()
         venue.now += 100
     assert [p.ends for p in venue.state.pending] == [NOW + WINDOW + 100 * i for i in range(3)]
     return venue
@@ -72,7 +77,8 @@ def test_settlements_are_void_together_when_the_last_has_expired() -> None:
     assert "settlement 1 has expired" in refused(venue, venue.seal)
     effects = venue.chain(at=pending[2].ends + 1)
     assert effects.void == pending
-    assert venue.state.pending == []
+    assert effects.busted == [cleared for p in pending for cleared in p.rounds]
+    assert (venue.state.pending, venue.state.voided) == ([], 3)
     assert venue.state.next_settlement == 1
     venue.check()
     venue.seal()
@@ -130,19 +136,20 @@ def test_a_list_without_an_end_is_released_when_its_window_has_passed() -> None:
     venue.check()
 
 
-def test_nothing_is_void_while_a_list_is_sealed_whose_settlement_would_count_on_it() -> None:
+def test_a_settlement_is_void_whether_a_list_is_sealed_or_not_and_that_list_goes_on() -> None:
+    """What members sign for a result names no id, so it counts on no settlement before it."""
     venue = Venue(names=("ada", "ben"))
     crossed(venue)
-    (pending,) = venue.state.pending
+    pending = venue.window()
     venue.now += WINDOW // 2
     venue.place("ada", buy(3, 1))
     venue.place("ben", sell(0, 1))
-    venue.seal()
-    assert venue.state.next_settlement == 2
-    assert venue.chain(at=pending.ends + 1).void == []
-    assert venue.state.next_settlement == 2
-    effects = venue.chain(at=venue.sealed_list.sealed_at + WINDOW + 1)
-    assert (effects.void, len(effects.ended)) == ([pending], 2)
+    sealed = venue.seal()
+    effects = venue.chain(at=pending.ends + 1)
+    assert (effects.void, effects.ended) == ([pending], [])
+    assert venue.state.next_settlement == 1
+    venue.finish(sealed)
+    assert venue.settled().settled[0].rounds[0].root == sealed.root
     venue.check()
 
 

@@ -157,6 +157,14 @@ def test_rounds_roll_renew_and_report_as_specified(tmp_path: Path) -> None:
         "clear_s",
         "settle_s",
     }
+    together = run_json(path, *arguments, "--renew", "--window", "3")
+    assert [r["fills"] for r in together["rounds"]] == [r["fills"] for r in report["rounds"]]
+    (settled,) = together["settlements"]  # what the two crossing rounds come to, in one
+    assert (settled["rounds"], settled["nullifiers"], settled["accounts"]) == ([1, 2], 5, 4)
+    base, quote = settled["flows"]
+    assert (base["token"], base["gross"], base["net"], base["netting_ratio"]) == ("base", 10, 10, 1.0)
+    assert (quote["token"], quote["gross"]) == ("quote", 10_000)
+    assert together["netting_ratio"] == 1.0
     without = run_json(path, *arguments)
     assert {f["order_id"]: f["filled"] for f in without["rounds"][1]["fills"]} == {"market": 3, "edge": 3}
 

@@ -22,7 +22,15 @@ from darkpool.market import RoundState, Side
 from darkpool.plan import Options
 from darkpool.run import Run
 from darkpool.types import Lots, Tick
-from tests.encrypted import Committee, assert_ledger_is_the_chain, opened, plan_of, running, seats
+from tests.encrypted import (
+    Committee,
+    assert_ledger_is_the_chain,
+    opened,
+    plan_of,
+    running,
+    seats,
+    settled,
+)
 from tests.faulty_member import FAULT, set_fault
 
 HONEST, FAULTY = "darkpool.committee.node", "tests.faulty_member"
@@ -63,11 +71,10 @@ class Mortal:
         """All members hold our log, F is what the chain says, and the next round could be sealed."""
         engine = self.house.engine
         assert engine.halted == ""
-        self.committee.run(engine.settle())
-        self.committee.run(engine.follow_chain())
-        assert engine.state.pending == []
+        self.committee.run(settled(engine))
+        assert engine.state.not_final == []
         consumed = closed.certificate is not None and closed.certificate.result is not None
-        crossed = consumed and closed.pending is not None
+        crossed = consumed and closed.cleared is not None
         standing = [o.account for o in engine.state.books[closed.sealed.market].standing]
         names = "".join(sorted(desk.name for desk in run._desks.values() if desk.wallet.address in standing))
         assert names == ("C" if crossed else "BC" if consumed else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
@@ -19,8 +22,10 @@ from darkpool.store import database as module
 from darkpool.store import rows
 from darkpool.store.database import Database, StoreError, sqlite_url
 from darkpool.store.log_store import LogStore
+from darkpool.store.records import SettlementState
 from darkpool.store.rows import Rows
 from darkpool.store.tables import Table
+from darkpool.store.venue_store import VenueStore
 from tests.databases import KINDS, fresh_url
 
 PASSWORD = "correct-horse"
@@ -131,6 +136,65 @@ def test_foreign_tables_of_our_names_are_left_alone_and_nothing_is_added(url: st
         Database.open(url)
     with engine.begin() as connection:
         assert inspect(connection).get_table_names() == ["orders"]
+    engine.dispose()
+
+
+def test_settlements_of_one_round_each_become_settlements_of_a_list_of_rounds(url: str) -> None:
+    old_layout(url, "settled", "void")
+    opened = Database.open(url)
+    store = VenueStore(opened)
+    assert [(row.id, row.state, row.payload) for row in store.settlements()] == [
+        (2, SettlementState.VOID, b"payload 2"),
+        (1, SettlementState.SETTLED, b"payload 1"),
+    ]
+    assert [json.loads(row.rounds) for row in store.settlements()] == [[["aa" * 32, 2]], [["aa" * 32, 1]]]
+    assert {row.flows for row in store.settlements()} == {"[]"}
+    found = [(row.number, row.settlement) for row in store.rounds(b"\xaa" * 32)]
+    assert found == [(2, bytes([2]) * 32), (1, bytes([1]) * 32)]
+    opened.close()
+
+
+@pytest.mark.parametrize("state", ["pending", "submitted"])
+def test_a_layout_with_settlements_under_way_is_left_to_the_program_that_began_them(
+    url: str, state: str
+) -> None:
+    old_layout(url, "settled", state)
+    for _ in range(2):
+        with pytest.raises(StoreError, match="1 settlements of an earlier version") as refused:
+            Database.open(url)
+        assert "start that version once more" in refused.value.hint
+
+
+def old_layout(url: str, *states: str) -> None:
+    """A database of the first layout with a settlement of each state, the first of round 1."""
+    engine = module._engine(module._parsed(url)).execution_options(darkpool_writes=True)
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", "darkpool.store:migrations")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for number, state in enumerate(states, 1):
+            connection.execute(
+                text(
+                    "INSERT INTO rounds (market, number, state, reference, reference_price, source, "
+                    "opened_at, open_sequence, terms_hash, settlement, reason) "
+                    "VALUES (:m, :n, :s, 1, '', '', 1, 1, :m, :n, '')"
+                ),
+                {"m": b"\xaa" * 32, "n": number, "s": "settled"},
+            )
+            connection.execute(
+                text(
+                    "INSERT INTO settlements (digest, id, market, round, sequence, payload, created_at, "
+                    "sealed_at, state, signatures) VALUES (:d, :n, :m, :n, :n, :p, 1, 1, :s, :p)"
+                ),
+                {
+                    "d": bytes([number]) * 32,
+                    "n": number,
+                    "m": b"\xaa" * 32,
+                    "p": b"payload %d" % number,
+                    "s": state,
+                },
+            )
     engine.dispose()
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from darkpool.auction import PlainBook, PlainOrder, PlainRound, clear
+from darkpool.auction import PlainBook, PlainOrder, clear
 from darkpool.chain import Chain
 from darkpool.market import Side
 from darkpool.plan import Options
@@ -145,10 +145,10 @@ def test_the_comparison_reads_the_chain(committee: Committee, monkeypatch: pytes
     """Expectations that forget one desk's net do not match what the chain holds."""
     check = Run._check_chain
 
-    def forgetful(self: Run, outcome: RoundOutcome, plain: PlainRound, chain: Chain) -> None:
+    def forgetful(self: Run, rounds: Sequence[RoundOutcome], chain: Chain) -> None:
         for desk in self._desks.values():
             desk.nets[0] += 1
-        check(self, outcome, plain, chain)
+        check(self, rounds, chain)
 
     monkeypatch.setattr(Run, "_check_chain", forgetful)
     book = plan_of(4, [(Tick(2), [_order("A", Side.BUY, 2, 5), _order("B", Side.SELL, 2, 5)])])

@@ -9,7 +9,7 @@ import pytest
 
 from commitments.params import INSECURE_TEST
 from darkpool.auction import PlainOrder
-from darkpool.chain import Chain, Receipt
+from darkpool.chain import Chain
 from darkpool.committee.seat import Seat
 from darkpool.eip712 import sign_digest
 from darkpool.engine import Committed, Draft, Engine, order_draft
@@ -24,8 +24,18 @@ from darkpool.settlement import Settlement, ordered_signatures
 from darkpool.settlement import digest as settlement_digest
 from darkpool.store.database import StoreError
 from darkpool.store.log_store import LogStore
-from darkpool.types import Lots, PrivateKey, Quanta, Signature, Tick, TokenIndex
-from tests.encrypted import Committee, assert_ledger_is_the_chain, opened, plan_of, running, seats
+from darkpool.submitter import Standing, Submitter
+from darkpool.types import Lots, Quanta, Signature, Tick, TokenIndex
+from darkpool.windows import estimated_gas
+from tests.encrypted import (
+    Committee,
+    assert_ledger_is_the_chain,
+    opened,
+    plan_of,
+    running,
+    seats,
+    settled,
+)
 
 ORDERS = (
     PlainOrder("A", Side.BUY, Tick(2), Lots(30)),
@@ -35,7 +45,7 @@ ORDERS = (
 OPTIONS = Options("0.01", INSECURE_TEST, levels=4)
 BASE, QUOTE = TokenIndex(0), TokenIndex(1)
 
-Sent = list[tuple[Settlement, Sequence[Signature], PrivateKey]]
+Sent = list[tuple[Settlement, Sequence[Signature]]]
 
 
 @pytest.fixture(scope="module")
@@ -66,19 +76,17 @@ async def sealable(house: House) -> tuple[Run, bytes]:
     return await opened(house, plan_of(4, [(Tick(2), ORDERS)]), OPTIONS)
 
 
-def lose_receipts(monkeypatch: pytest.MonkeyPatch, *, send: bool) -> Sent:
-    """The node takes the settlement, or never sees it; either way no receipt comes back."""
-    settle, sent = Chain.settle, Sent()
+def lose_answers(monkeypatch: pytest.MonkeyPatch, *, send: bool) -> Sent:
+    """The node takes the settlement, or never sees it; either way nothing comes back."""
+    step, sent = Submitter.step, Sent()
 
-    def lossy(
-        self: Chain, settlement: Settlement, signatures: Sequence[Signature], sender_key: PrivateKey
-    ) -> Receipt:
-        sent.append((settlement, signatures, sender_key))
+    def lossy(self: Submitter, settlement: Settlement, signatures: Sequence[Signature]) -> Standing:
+        sent.append((settlement, signatures))
         if send:
-            settle(self, settlement, signatures, sender_key)
-        raise ChainError("not mined within 60 s")
+            step(self, settlement, signatures)
+        raise ChainError("no answer from the node")
 
-    monkeypatch.setattr(Chain, "settle", lossy)
+    monkeypatch.setattr(Submitter, "step", lossy)
     return sent
 
 
@@ -90,13 +98,15 @@ def test_a_settlement_without_a_receipt_is_pending_and_found_later(
 ) -> None:
     house, run = committee.house, a_run()
     number = house.chain.next_id()
-    lose_receipts(monkeypatch, send=True)
-    with pytest.raises(ChainError, match="not mined"):
-        committee.run(run.execute(house))
+    with monkeypatch.context() as patched:
+        lose_answers(patched, send=True)
+        with pytest.raises(ChainError, match="no answer"):
+            committee.run(run.execute(house))
     (pending,) = house.engine.state.pending
     assert pending.settlement.id == number
     # The chain has it: it is submitted no more, and credits count from when it is seen.
-    assert committee.run(house.engine.settle()) == []
+    ((_, standing),) = committee.run(house.engine.settle())
+    assert (standing.landed, standing.attempts) == (True, 0)
     (effects,) = committee.run(house.engine.follow_chain())
     assert effects.settled == [pending]
     assert house.engine.state.pending == []
@@ -110,18 +120,51 @@ def test_settlements_may_wait_for_one_another_and_land_in_order(
     """Once a settlement is signed the next round need not wait for it, up to MAX_UNSETTLED."""
     house, first = committee.house, a_run()
     with monkeypatch.context() as patched:
-        lose_receipts(patched, send=False)
+        lose_answers(patched, send=False)
         with pytest.raises(ChainError):
             committee.run(first.execute(house))
         _, market = committee.run(sealable(house))
         closed = committee.run(house.engine.close(market))
-    one, two = house.engine.state.pending
-    assert closed.pending == two
+    (two,) = committee.run(house.engine.close_window())
+    assert two.rounds == (closed.cleared,)
+    (one, _) = house.engine.state.pending
     assert two.settlement.id == one.settlement.id + 1
-    assert [p for p, _ in committee.run(house.engine.settle())] == [one, two]
-    settled = [p for effects in committee.run(house.engine.follow_chain()) for p in effects.settled]
-    assert settled == [one, two]
+    assert [p for p, _ in committee.run(house.engine.settle())] == [one]  # it is not signed yet
+    committee.run(house.engine.sign_pending())
+    assert [p for p, s in committee.run(house.engine.settle()) if s.landed] == [one, two]
+    assert [p for e in committee.run(house.engine.follow_chain()) for p in e.settled] == [one, two]
     assert_ledger_is_the_chain(house, first, locked="C")
+
+
+def test_rounds_of_two_markets_land_in_one_settlement(committee: Committee) -> None:
+    """Members that never met the operator's netting each come to the same bytes."""
+    house, number = committee.house, committee.house.chain.next_id()
+    runs, closed = [], []
+    for _ in range(2):  # each run has a market of its own
+        run, market = committee.run(sealable(house))
+        runs.append(run)
+        closed.append(committee.run(house.engine.close(market)))
+    (pending,) = committee.run(settled(house.engine))
+    assert pending.rounds == tuple(c.cleared for c in closed)
+    assert len({cleared.market for cleared in pending.rounds}) == 2
+    assert house.chain.next_id() == number + 1
+    for run in runs:
+        assert_ledger_is_the_chain(house, run, locked="C")
+
+
+def test_a_window_is_cut_at_the_gas_bound_and_every_part_lands(
+    committee: Committee, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house, number = committee.house, committee.house.chain.next_id()
+    run, market = committee.run(sealable(house))
+    one = committee.run(house.engine.close(market)).cleared
+    two = committee.run(house.engine.close(committee.run(sealable(house))[1])).cleared
+    assert one is not None
+    monkeypatch.setattr("darkpool.windows.MAX_SETTLEMENT_GAS", estimated_gas([one]))
+    landed = committee.run(settled(house.engine))
+    assert [p.rounds for p in landed] == [(one,), (two,)]
+    assert house.chain.next_id() == number + 2
+    assert_ledger_is_the_chain(house, run, locked="C")
 
 
 def test_a_settlement_that_never_lands_is_void_only_when_its_window_has_passed_on_chain(
@@ -129,7 +172,7 @@ def test_a_settlement_that_never_lands_is_void_only_when_its_window_has_passed_o
 ) -> None:
     house, run = fresh.house, a_run()
     window = house.chain.settle_window()
-    sent = lose_receipts(monkeypatch, send=False)
+    sent = lose_answers(monkeypatch, send=False)
     with pytest.raises(ChainError):
         fresh.run(run.execute(house))
     (pending,) = house.engine.state.pending
@@ -143,7 +186,7 @@ def test_a_settlement_that_never_lands_is_void_only_when_its_window_has_passed_o
     assert house.chain.next_id() == 1
     monkeypatch.undo()
     with pytest.raises(ChainRefused, match="settle"):
-        house.chain.settle(*sent[0])
+        house.chain.settle(*sent[0], house.operator)
     fresh.run(house.engine.open(run.report.terms.market.id, Tick(2)))
 
 
@@ -297,8 +340,7 @@ def test_a_round_below_its_minima_stays_open(committee: Committee) -> None:
     house = committee.house
     run, market = committee.run(sealable(house))
     committee.run(house.engine.close(market))
-    committee.run(house.engine.settle())
-    committee.run(house.engine.follow_chain())
+    committee.run(settled(house.engine))
     committee.run(house.engine.open(market, Tick(2)))
     desk = run._desks["C"]
     house.chain.request_withdrawal(desk.wallet.private_key, QUOTE, Quanta(1))
@@ -329,5 +371,5 @@ def test_a_sealed_list_whose_window_passed_is_released_and_its_end_found_too_lat
     assert closed.certificate is None
     assert closed.round.state is RoundState.ABORTED
     assert not house.engine.halted
-    assert house.engine.state.pending == []
+    assert house.engine.state.not_final == []
     assert_ledger_is_the_chain(house, run)

@@ -12,13 +12,22 @@ import pytest
 from commitments.params import INSECURE_TEST
 from darkpool.auction import PlainOrder
 from darkpool.engine import Closed
-from darkpool.errors import PeerFault
+from darkpool.errors import PeerFault, Unavailable
 from darkpool.house import House
 from darkpool.market import RoundState, Side
 from darkpool.plan import Options
 from darkpool.run import Run
+from darkpool.settlement import recover
 from darkpool.types import Lots, Tick
-from tests.encrypted import Committee, assert_ledger_is_the_chain, opened, plan_of, running, seats
+from tests.encrypted import (
+    Committee,
+    assert_ledger_is_the_chain,
+    opened,
+    plan_of,
+    running,
+    seats,
+    settled,
+)
 from tests.faulty_member import FAULT, set_fault
 
 HONEST = "darkpool.committee.node"
@@ -88,10 +97,10 @@ def one_of_four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Liar]:
 def assert_released(story: Story) -> None:
     """Nothing settled, the book empty, every lock returned: each F again commits to the deposits alone."""
     engine, closed = story.house.engine, story.closed
-    assert closed.pending is None
+    assert closed.cleared is None
     assert engine.state.books[closed.sealed.market].standing == ()
     assert engine.state.sealed is None
-    assert engine.state.pending == []
+    assert engine.state.not_final == []
     assert story.house.chain.next_id() == 1
     assert_ledger_is_the_chain(story.house, story.run)
 
@@ -179,7 +188,7 @@ def test_a_false_promise_not_to_sign_does_not_halt(liar: Liar) -> None:
     assert len(story.closed.certificate.signatures) == 2
 
 
-@pytest.mark.parametrize("fault", ["wrong_result", "odd_result", "wrong_settlement_signature"])
+@pytest.mark.parametrize("fault", ["wrong_result", "odd_result", "wrong_result_signature"])
 def test_of_four_members_one_may_lie_about_the_result(one_of_four: Liar, fault: str) -> None:
     story = one_of_four.close(fault)
     certificate = story.closed.certificate
@@ -191,7 +200,37 @@ def test_of_four_members_one_may_lie_about_the_result(one_of_four: Liar, fault: 
     assert story.house.engine.halted == ""
 
 
-@pytest.mark.parametrize("fault", ["wrong_result", "odd_result", "wrong_settlement_signature"])
+def test_of_four_members_one_may_sign_another_settlement(one_of_four: Liar) -> None:
+    """What the other three signed is enough, and it lands."""
+    committee, engine = one_of_four.committee, one_of_four.committee.house.engine
+    story = one_of_four.close("")
+    (pending,) = committee.run(engine.close_window())
+    set_fault(one_of_four.file, "wrong_settlement_signature")
+    committee.run(engine.sign_pending())
+    set_fault(one_of_four.file)
+    (signatures,) = engine.signatures.values()
+    signed = {recover(pending.settlement, engine.state.domain, s) for s in signatures}
+    others = {address for i, address in engine.committee.signers.addresses.items() if i != 2}
+    assert signed == others
+    committee.run(engine.settle())
+    assert [p for e in committee.run(engine.follow_chain()) for p in e.settled] == [pending]
+    assert_ledger_is_the_chain(story.house, story.run, locked="D")
+
+
+def test_with_too_few_honest_signatures_a_settlement_waits(tmp_path: Path) -> None:
+    with lying(tmp_path) as liar:
+        committee, engine = liar.committee, liar.committee.house.engine
+        liar.close("")
+        (pending,) = committee.run(engine.close_window())
+        set_fault(liar.file, "wrong_settlement_signature")
+        with pytest.raises(Unavailable, match="2/3 members signed: member 2: signed another settlement"):
+            committee.run(engine.sign_pending())
+        assert (engine.signatures, committee.run(engine.settle())) == ({}, [])
+        set_fault(liar.file)
+        assert committee.run(settled(engine)) == [pending]
+
+
+@pytest.mark.parametrize("fault", ["wrong_result", "odd_result", "wrong_result_signature"])
 def test_a_result_that_is_not_agreed_is_not_settled_and_released_when_its_window_has_passed(
     liar: Liar, fault: str
 ) -> None:

@@ -171,8 +171,9 @@ def test_impossible_markets_are_refused(changes: dict[str, Any], named: str) -> 
 PATHS = (
     "open sealed clearing no_cross",
     "open sealed clearing aborted",
-    "open sealed clearing cleared signed submitted settled",
-    "open sealed clearing cleared signed submitted void",
+    "open sealed clearing cleared void",
+    "open sealed clearing cleared settling settled",
+    "open sealed clearing cleared settling void",
 )
 EDGES = {edge for path in PATHS for edge in pairwise(RoundState(word) for word in path.split())}
 FINAL = {RoundState.NO_CROSS, RoundState.ABORTED, RoundState.SETTLED, RoundState.VOID}

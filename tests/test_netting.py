@@ -24,12 +24,12 @@ from darkpool.netting import (
     Totals,
     open_totals,
     seal_totals,
-    settlement_of,
     token_index,
     transcript_hash,
 )
 from darkpool.settlement import NullifierRow
 from darkpool.types import Address, Lots, PrivateKey, RoundId, Tick
+from darkpool.windows import cleared_round
 from tests.venue_log import Venue
 from tests.venue_support import BASE, NOW, QUOTE, buy, sell, some_terms
 
@@ -66,22 +66,24 @@ def test_movements_sum_to_zero_per_token(result: RoundResult) -> None:
 
 
 @given(results())
-def test_the_settlement_has_the_movements_by_the_vaults_token_list(result: RoundResult) -> None:
+def test_a_cleared_round_has_the_movements_by_the_vaults_token_list(result: RoundResult) -> None:
     terms = some_terms()
-    settlement = settlement_of(terms, a_list(terms.market.id), result, (), 9, 4)
-    assert (settlement.id, settlement.epoch, settlement.sealed_at) == (9, 4, NOW)
-    assert settlement.root == bytes(range(1, 33))
+    cleared = cleared_round(terms, a_list(terms.market.id), (), result, NOW + 9)
+    assert (cleared.sealed_at, cleared.at, cleared.ends) == (NOW, NOW + 9, NOW + 600)
+    assert cleared.root == bytes(range(1, 33))
     expected = {}
     for account, net in result.nets.items():
         if net:
             expected[1, account] = net * 7
             expected[2, account] = -net * terms.market.grid.price(result.price)
-    assert {(d.token, d.account): d.amount for d in settlement.deltas} == expected
-    keys = [(d.token, d.account) for d in settlement.deltas]
+    assert {(d.token, d.account): d.amount for d in cleared.deltas} == expected
+    keys = [(d.token, d.account) for d in cleared.deltas]
     assert keys == sorted(keys)
+    price = terms.market.grid.price(result.price)
+    assert cleared.gross == ((1, result.volume * 7), (2, result.volume * price))
 
 
-def test_a_settlement_of_a_round_spends_the_nonces_of_its_consumed_orders() -> None:
+def test_a_cleared_round_spends_the_nonces_of_its_consumed_orders() -> None:
     venue = Venue()
     venue.place("ada", buy(3, 5))
     venue.place("cyd", buy(0, 1))
@@ -89,14 +91,13 @@ def test_a_settlement_of_a_round_spends_the_nonces_of_its_consumed_orders() -> N
     venue.place("ada", buy(0, 0))
     sealed = venue.seal()
     result, _ = venue.finish(sealed)
-    consumed = [o for o in sealed.orders if o.account in result.nets]
-    settlement = settlement_of(venue.terms, sealed, result, consumed, 1, 1)
+    (cleared,) = venue.state.unsettled
     masks = {"ada": 0b11, "ben": 0b1}
     rows = sorted(
         (NullifierRow(venue.wallets[n].address, 0, mask) for n, mask in masks.items()), key=lambda r: r.key
     )
-    assert settlement.nullifiers == tuple(rows)
-    assert settlement.transcript == transcript_hash(venue.terms, sealed, result)
+    assert cleared.nullifiers == tuple(rows)
+    assert cleared.transcript == transcript_hash(venue.terms, sealed, result)
 
 
 @given(results(), st.integers(1, 2**63), st.integers(0, 2**63))

@@ -70,8 +70,20 @@ def test_more_than_the_vault_holds_is_refused(path: Path) -> None:
 
 
 def test_more_accounts_than_a_round_takes_are_refused(path: Path) -> None:
-    with pytest.raises(ConfigError, match="341 accounts in round 1, a book takes 340"):
-        planned(path, *(f"A{i},buy,1,10.00" for i in range(341)))
+    lines = [f"A{i},buy,1,10.00" for i in range(191)]
+    assert len(planned(path, *lines[:190]).rows) == 190
+    with pytest.raises(ConfigError, match="191 accounts in round 1 are more than a settlement takes"):
+        planned(path, *lines)
+    more = [line for i in range(143) for line in [f"A{i},buy,1,10.00"] * 257]  # two words of nonces each
+    with pytest.raises(ConfigError, match="143 accounts"):
+        planned(path, *more)
+
+
+@pytest.mark.parametrize("window", [0, -1, 9])
+def test_a_window_no_venue_can_have_is_refused(path: Path, window: int) -> None:
+    path.write_text(HEADER + "A,buy,1,10.00\n")
+    with pytest.raises(ConfigError, match=f"window: {window}, must be 1 to 8"):
+        plan(path, Options("0.01", INSECURE_TEST, "10.00", window=window))
 
 
 def test_more_orders_of_an_account_than_a_book_takes_are_refused(path: Path) -> None:

@@ -132,11 +132,12 @@ def test_signatures_equal_an_independent_implementation() -> None:
 
 
 def test_committee_digest_equals_an_independent_implementation() -> None:
-    fields = {"epoch": "uint256", "members": "bytes32", "threshold": "uint256"}
+    fields = {"epoch": "uint256", "members": "bytes32", "threshold": "uint256", "guardian": "address"}
     members = keccak256(encode(["address[]"], [[address_hex(member) for member in MEMBERS]]))
-    values = {"epoch": 5, "members": members, "threshold": 1}
+    values = {"epoch": 5, "members": members, "threshold": 1, "guardian": address_hex(MEMBERS[0])}
     message = encode_typed_data(full_message=envelope("Committee", fields, values, DOMAIN))
-    assert committee_digest(5, MEMBERS, 1, DOMAIN) == keccak256(b"\x19\x01" + message.header + message.body)
+    digest = committee_digest(5, MEMBERS, 1, MEMBERS[0], DOMAIN)
+    assert digest == keccak256(b"\x19\x01" + message.header + message.body)
 
 
 CHANGES: Final[dict[str, Any]] = {

@@ -149,7 +149,7 @@ def test_the_open_round_is_sealed_for_an_epoch(change: dict[str, Any]) -> None:
 
 
 def test_one_list_is_sealed_at_a_time_in_all_markets() -> None:
-    """Settlement ids are sequential: the next one's is known only when this one has ended."""
+    """Members clear one at a time, and `max_unsettled_rounds` counts on it."""
     venue = crossing()
     other = open_market(venue)
     fields = {"market": other.market.id.hex(), "round": 1, "epoch": 1}

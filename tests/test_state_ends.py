@@ -32,7 +32,7 @@ def test_a_result_needs_the_signatures_of_a_quorum() -> None:
     other = replace(result, volume=Lots(2))
     entry = venue.result_entry(result)
     forged = replace(entry, fields={**entry.fields, "volume": other.volume})
-    assert "signature" in refused(venue, lambda: venue.take(forged))
+    assert "0/3 members signed" in refused(venue, lambda: venue.take(forged))
     twice = replace(entry, blobs=[entry.blobs[0]] * 3)
     refused(venue, lambda: venue.take(twice))
     stranger = replace(entry, blobs=[*entry.blobs[:2], sign_digest(bytes(32), key_of("ada"))])
@@ -43,9 +43,10 @@ def test_a_result_needs_the_signatures_of_a_quorum() -> None:
     refused(venue, lambda: venue.take(no_cross))
     effects = venue.take(entry)
     assert effects.result == result
-    assert effects.pending is not None
-    assert effects.pending.ends == sealed.sealed_at + WINDOW
-    assert {m.amount for m in effects.pending.movements} == {7, -7, 1_020, -1_020}
+    assert effects.cleared is not None
+    assert effects.cleared.ends == sealed.sealed_at + WINDOW
+    assert {d.amount for d in effects.cleared.deltas} == {7, -7, 1_020, -1_020}
+    assert (effects.cleared.at, venue.state.unsettled) == (venue.now, [effects.cleared])
     assert "not the sealed one" in refused(venue, lambda: venue.take(entry))
 
 

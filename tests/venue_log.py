@@ -28,6 +28,7 @@ from darkpool.results import result_fields
 from darkpool.state import VenueState
 from darkpool.types import Address, Lots, Nonce, Quanta, Tick
 from darkpool.wallet import Fill, Wallet
+from darkpool.windows import Pending
 from tests.venue_support import (
     BASE,
     NAMES,
@@ -125,10 +126,10 @@ class Venue:
             if gone.end is not End.CONSUMED and nonce in {live.nonce for live in wallet.live}:
                 wallet.released([nonce])
         for wallet in self.wallets.values():
-            for pending in effects.settled:
-                wallet.settled(pending.round)
-            for pending in effects.void:
-                wallet.void(pending.round)
+            for cleared in (cleared for pending in effects.settled for cleared in pending.rounds):
+                wallet.settled(cleared.round)
+            for cleared in effects.busted:
+                wallet.void(cleared.round)
 
     def chain(self, *events: ChainEvent, at: int | None = None) -> Effects:
         """A final block with those events, at `at` by the chain's clock."""
@@ -304,16 +305,26 @@ class Venue:
     def abort(self) -> Effects:
         return self.take(self.abort_entry())
 
+    def window(self, rounds: int | None = None) -> Pending:
+        """The oldest unsettled rounds, or all, are netted into a settlement."""
+        count = len(self.state.unsettled) if rounds is None else rounds
+        fields = {"id": self.state.next_settlement, "epoch": 1, "rounds": count}
+        pending = self.append("window", fields).window
+        assert pending is not None
+        return pending
+
     def landed(self) -> ChainEvent:
-        """The oldest pending settlement, as the chain tells of it."""
+        """The oldest pending settlement, as the chain tells of it; a window makes one if there is none."""
+        if not self.state.pending:
+            self.window()
         s = self.state.pending[0].settlement
         return ChainEvent("settled", number=s.id, root=s.root, transcript=s.transcript)
 
     def settled(self, *, final: bool = True) -> Effects:
-        """The oldest pending settlement lands; or none does, and all are void."""
+        """The oldest pending settlement lands; or none does, and all that is not settled is void."""
         if final:
             return self.chain(self.landed())
-        return self.chain(at=max(p.ends for p in self.state.pending) + 1)
+        return self.chain(at=max(cleared.ends for cleared in self.state.not_final) + 1)
 
     # --- what holds ---------------------------------------------------------------------------------
 
@@ -345,9 +356,9 @@ def portrait(state: VenueState) -> dict[str, object]:
         "nonces": ledger.nonces,
         "burnt": ledger.burnt,
         "halted": ledger.halted,
-        "pending": state.pending,
+        "settling": (state.unsettled, state.pending, state.voided),
         "books": {
-            m: (b.terms, b.terms_at, b.round, b.sealed, b.standing, b._open, b._nonces)
+            m: (b.terms, b.terms_at, b.round, b.sealed, b.standing, b._open, b._words)
             for m, b in state.books.items()
         },
     }

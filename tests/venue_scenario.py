@@ -13,7 +13,7 @@ from tests.venue_support import BASE, NAMES, QUOTE, buy, sell
 
 STEPS = (
     *("order",) * 8, "cancel", "cancel_all", "replace", "wait", "deposit", "seal", "seal", "end", "end",
-    "end", "open", "land", "expire", "request", "answer", "answer", "stranger",
+    "end", "open", "window", "window", "land", "expire", "request", "answer", "answer", "stranger",
 )  # fmt: skip
 
 
@@ -59,9 +59,12 @@ class Scenario:
 
     def seal(self) -> None:
         venue = self.venue
-        late = venue.state.pending and venue.state.chain_time > venue.state.pending[0].ends
-        if venue.book.current_round.state is RoundState.OPEN and venue.book.standing and not late:
+        if venue.book.current_round.state is RoundState.OPEN and venue.book.standing and not self._late():
             venue.seal()
+
+    def _late(self) -> bool:
+        state = self.venue.state
+        return bool(state.pending) and state.chain_time > state.pending[0].ends
 
     def end(self) -> None:
         venue = self.venue
@@ -76,13 +79,18 @@ class Scenario:
         if self.venue.book.sealed is None:
             self.venue.open(self.venue.book.current_round.id + 1, self._rng.randrange(4))
 
+    def window(self) -> None:
+        waiting = len(self.venue.state.unsettled)
+        if waiting and not self._late():
+            self.venue.window(self._rng.randrange(waiting) + 1)
+
     def land(self) -> None:
         if self.venue.state.pending:
             self.venue.chain(self.venue.landed(), at=self.venue.state.chain_time + 1)
 
     def expire(self) -> None:
-        if self.venue.state.pending and not self._rng.randrange(3):
-            ends = max(p.ends for p in self.venue.state.pending)
+        if self.venue.state.not_final and not self._rng.randrange(3):
+            ends = self._rng.choice(self.venue.state.not_final).ends
             self.venue.chain(at=max(ends + self._rng.randrange(2), self.venue.state.chain_time))
 
     def request(self) -> None:

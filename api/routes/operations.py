@@ -8,8 +8,11 @@ from fastapi import APIRouter, Request, Response, status
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.metrics import Metrics
+from api.parameters import HashText, Uint
 from api.problems import refusals
 from api.venue import VenueOf
+from darkpool.jsonfields import hex_text
+from darkpool.submitter import Standing
 
 health_router = APIRouter(tags=["operations"])
 metrics_router = APIRouter(tags=["operations"])
@@ -29,15 +32,43 @@ async def health() -> Health:
 
 
 @dataclass(frozen=True, slots=True)
+class Submission:
+    """Where the oldest signed settlement stands at the head of the chain.
+
+    confirmations: from its block on, 0 before it has one. Until then: attempts: transactions sent for it,
+    tx_hash: of the latest, fee: the most it offers per gas, in wei.
+    """
+
+    tx_hash: HashText | None
+    confirmations: Uint
+    attempts: Uint
+    fee: Uint
+
+    @staticmethod
+    def of(standing: Standing) -> Submission:
+        """Of a standing."""
+        tx_hash = standing.tx_hash if standing.receipt is None else standing.receipt.tx_hash
+        text = None if tx_hash is None else hex_text(tx_hash)
+        return Submission(text, standing.confirmations, standing.attempts, standing.fee)
+
+
+@dataclass(frozen=True, slots=True)
 class Readiness:
-    """What is wrong with each part, or nothing; `ready`: orders can be admitted."""
+    """What is wrong with each part, or nothing; `ready`: orders can be admitted.
+
+    settlement: why the oldest settlement does not land; voided_rounds: rounds ever whose fills were busted.
+    """
 
     ready: bool
     halted: str
     database: str
     chain: str
     committee: str
+    settlement: str
+    unsettled_rounds: int
     pending_settlements: int
+    voided_rounds: int
+    submission: Submission | None
     log_size: int
 
 
@@ -60,7 +91,11 @@ async def ready(response: Response, venue: VenueOf) -> Readiness:
         database=found.database,
         chain=found.chain,
         committee=found.committee,
+        settlement=found.settlement,
+        unsettled_rounds=found.unsettled_rounds,
         pending_settlements=found.pending_settlements,
+        voided_rounds=found.voided_rounds,
+        submission=None if found.sent is None else Submission.of(found.sent),
         log_size=found.log_size,
     )
 

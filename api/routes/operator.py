@@ -43,6 +43,24 @@ async def seal_now(market: MarketPath, venue: VenueOf) -> None:
 
 
 @router.post(
+    "/settle",
+    status_code=status.HTTP_204_NO_CONTENT,
+    responses=refusals(
+        *_OPERATOR,
+        "nothing-unsettled",
+        "settlement-expired",
+        "venue-halted",
+        "chain-away",
+        parameters=False,
+    ),
+    openapi_extra=SIGNED,
+)
+async def settle_now(venue: VenueOf) -> None:
+    """Net the unsettled rounds into a settlement without waiting for more of them."""
+    await venue.settling.close_now()
+
+
+@router.post(
     "/halt",
     status_code=status.HTTP_204_NO_CONTENT,
     responses=refusals(*_OPERATOR, *BODY_CODES, parameters=False),

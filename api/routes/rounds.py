@@ -85,6 +85,20 @@ async def show_sealed(market: MarketPath, number: NumberPath, venue: VenueOf) ->
     return SealedListBody(**sealed.as_json())
 
 
+@dataclass(frozen=True, slots=True)
+class ResultBody:
+    """A result with the members' signatures of it; payload: canonical bytes (darkpool/results.py)."""
+
+    payload: HexText
+
+
+@router.get("/{market}/{number}/result", responses=_SEALED)
+async def show_result(market: MarketPath, number: NumberPath, venue: VenueOf) -> ResultBody:
+    """The certified result: price, volume, every account's net, and who signed for them."""
+    market_of(venue, market)
+    return ResultBody(hex_text(await venue.certified_result(market, number)))
+
+
 @router.get(
     "/{market}/{number}/orders/{order}",
     response_class=Response,

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from api.parameters import DEFAULT_PAGE, BeforeQuery, HashPath, LimitQuery, Uint
 from api.problems import refusals
-from api.venue import VenueOf
+from api.venue import VenueOf, symbols_of
 from api.views import SettlementView
 from darkpool.errors import OrderRefused
 from darkpool.jsonfields import hex_text
@@ -31,7 +31,8 @@ async def list_settlements(
     """All settlements, newest first."""
     rows = await venue.read(lambda store: store.settlements(before=before, limit=limit))
     return SettlementPage(
-        [SettlementView.of(row) for row in rows], rows[-1].sequence if len(rows) == limit else None
+        [SettlementView.of(row, symbols_of(venue)) for row in rows],
+        rows[-1].sequence if len(rows) == limit else None,
     )
 
 
@@ -43,4 +44,4 @@ async def show_settlement(digest: HashPath, venue: VenueOf) -> SettlementView:
         raise OrderRefused(
             f"settlement: {hex_text(digest)} is unknown", "list the settlements", "settlement-unknown"
         )
-    return SettlementView.of(row)
+    return SettlementView.of(row, symbols_of(venue))

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from darkpool.cli import operator, trade, venue
+from darkpool.cli import credential, devnet_cmd, operator, policy, settle, trade, venue
+from darkpool.cli.exit import leave
 from darkpool.cli.options import ProfileName, shown_progress
 
 app = typer.Typer(
@@ -20,8 +21,13 @@ app = typer.Typer(
 )
 convert = typer.Typer(help="Turn recorded order flow into order files.", no_args_is_help=True)
 app.add_typer(convert, name="convert")
+app.add_typer(credential.credential, name="credential")
 app.add_typer(operator.operator, name="operator")
+app.add_typer(policy.policy, name="policy")
+app.add_typer(settle.settle, name="settle")
+app.add_typer(devnet_cmd.devnet, name="devnet")
 trade.register(app)
+app.command("exit", epilog="Example: darkpool exit --dry-run")(leave)
 app.command(epilog="Example: darkpool up --data ./data --profile production")(venue.up)
 
 
@@ -49,6 +55,9 @@ def run(
     min_volume: Annotated[
         int, typer.Option(help="Least lots a round must cross to reveal anything else.", min=1)
     ] = 1,
+    window: Annotated[
+        int, typer.Option(help="Crossing rounds netted into one settlement.", min=1, max=8)
+    ] = 1,
     profile: Annotated[ProfileName, typer.Option(help="Security profile.")] = ProfileName.PRODUCTION,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -61,7 +70,7 @@ def run(
     from darkpool.run import run_file
 
     options = Options(
-        tick, PROFILES[profile.value], reference, levels, pressure_ticks, per_round, renew, min_volume
+        tick, PROFILES[profile.value], reference, levels, pressure_ticks, per_round, renew, min_volume, window
     )
     with shown_progress() as progress:
         done = run_file(orders, options, progress)

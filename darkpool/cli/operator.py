@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from darkpool.cli import settling
 from darkpool.cli.options import DEFAULT_FOLDER, FolderOption, JsonOption
 
 operator = typer.Typer(help="The operator's word to a running venue.", no_args_is_help=True)
+operator.add_typer(settling.settling, name="settling")
 
 _EXPIRES_SECONDS = 30
 
@@ -60,24 +63,59 @@ def _market_id(data: Path, name: str) -> str:
 
 @operator.command(epilog="Example: darkpool operator status --data ./data")
 def status(data: FolderOption = DEFAULT_FOLDER, as_json: JsonOption = False) -> None:
-    """What works, what does not, and the open rounds."""
+    """What works, what does not, the open rounds, and what is not settled."""
     from rich.console import Console
     from rich.table import Table
 
     found, markets = _call(data, "GET", "/v1/ready"), _call(data, "GET", "/v1/markets")
+    # Of the database, which may be what does not work.
+    latest = [] if found["database"] else _call(data, "GET", "/v1/settlements?limit=1")["items"]
     if as_json:
-        typer.echo(json.dumps({**found, "markets": markets}))
+        typer.echo(json.dumps({**found, "markets": markets, "latest_settlement": next(iter(latest), None)}))
         return
     table = Table(title="ready" if found["ready"] else "not ready", show_header=False)
     for part in ("halted", "database", "chain", "committee"):
         table.add_row(part, found[part] or ("no" if part == "halted" else "well"))
     table.add_row("log", f"{found['log_size']} entries")
+    table.add_row("rounds waiting for a window", str(found["unsettled_rounds"]))
     table.add_row("settlements not final", str(found["pending_settlements"]))
+    if found["submission"] is not None:
+        table.add_row("the oldest of them", _submission_text(found["submission"]))
+    if found["settlement"]:
+        table.add_row("the oldest does not land", found["settlement"])
+    table.add_row("rounds ever void", str(found["voided_rounds"]))
+    for settlement in latest:
+        table.add_row(f"settlement {settlement['id']}", _settlement_text(settlement))
     for market in markets:
         now = market["round"]
         if now is not None:
             table.add_row(market["name"], f"round {now['number']} {now['state']} at {now['reference_price']}")
     Console().print(table)
+
+
+def _submission_text(sent: Mapping[str, Any]) -> str:
+    """How far a settlement is on its way into a block that is final."""
+    if sent["confirmations"]:
+        return f"{sent['confirmations']} blocks deep\n{sent['tx_hash']}"
+    if not sent["attempts"]:
+        return "not sent yet"
+    return f"attempt {sent['attempts']}, at most {sent['fee'] / 10**9:.3g} gwei per gas\n{sent['tx_hash']}"
+
+
+def _settlement_text(settlement: Mapping[str, Any]) -> str:
+    """State and netting of a settlement."""
+    text = f"{settlement['state']}, {len(settlement['rounds'])} rounds"
+    for flow in settlement["flows"]:
+        ratio = "all nets out" if flow["ratio"] is None else f"ratio {flow['ratio']:g}"
+        text += f"\n{flow['symbol'] or flow['token']}: gross {flow['gross']}, net {flow['net']}, {ratio}"
+    return text
+
+
+@operator.command(epilog="Example: darkpool operator settle")
+def settle(data: FolderOption = DEFAULT_FOLDER) -> None:
+    """Net the unsettled rounds into a settlement now, without waiting for more of them."""
+    _call(data, "POST", "/v1/operator/settle")
+    typer.echo("settling")
 
 
 @operator.command(epilog="Example: darkpool operator seal WETH-USDC")

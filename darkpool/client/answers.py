@@ -16,7 +16,7 @@ from darkpool.message import Message, read_terms
 from darkpool.netting import Signers
 from darkpool.order import Terms
 from darkpool.receipt import Receipt
-from darkpool.store.records import FillState, OrderState, SettlementState
+from darkpool.store.records import FillState, OrderState
 from darkpool.types import Address, Quanta
 
 MAX_ITEMS: Final = 1_000
@@ -40,9 +40,7 @@ def _short(fields: Fields, name: str) -> str:
     return text
 
 
-def _state(
-    fields: Fields, name: str, states: type[OrderState | RoundState | FillState | SettlementState]
-) -> str:
+def _state(fields: Fields, name: str, states: type[OrderState | RoundState | FillState]) -> str:
     text = _short(fields, name)
     if text not in set(states):
         raise DecodeError(name, f"not one of {', '.join(states)}")
@@ -313,23 +311,9 @@ class FillRecord:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class SettlementRecord:
-    """A settlement as the members signed it: canonical bytes with the signatures inside."""
-
-    sequence: int
-    state: SettlementState
-    payload: bytes = field(repr=False)
-
-    @staticmethod
-    def of(value: object) -> SettlementRecord:
-        """Raises DecodeError."""
-        fields = picked(value, "settlement", "sequence", "state", "payload")
-        return SettlementRecord(
-            fields.uint("sequence"),
-            SettlementState(_state(fields, "state", SettlementState)),
-            _hex(fields, "payload", _MAX_PAYLOAD),
-        )
+def result_payload(value: object) -> bytes:
+    """The canonical bytes of a certified result. Raises DecodeError."""
+    return _hex(picked(value, "result", "payload"), "payload", _MAX_PAYLOAD)
 
 
 @dataclass(frozen=True, slots=True)

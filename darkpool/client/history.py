@@ -148,15 +148,11 @@ class History:
 
     async def _derived(self, record: FillRecord) -> RoundFills:
         api, info = self._connection.api, self._connection.info(record.market)
-        settlement = await api.settlement_of(record.sequence)
-        if settlement is None:
-            raise PeerFault(f"round {record.round}: a fill without a settlement", peer="venue")
-        found = await api.round(record.market, record.round)
+        result = await api.result(record.market, record.round)
         sealed = await api.sealed(record.market, record.round)
-        own = await self._listed(own_hashes(sealed, self._keystore.address))
-        return round_fills(
-            info, self._keystore.address, self._keystore.seed, record, found, sealed, settlement, own
-        )
+        account, seed = self._keystore.address, self._keystore.seed
+        own = await self._listed(own_hashes(sealed, account))
+        return round_fills(info, account, seed, record, sealed, result, own)
 
     async def _listed(self, hashes: Iterable[bytes]) -> list[OwnOrder]:
         own = []

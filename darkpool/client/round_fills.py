@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from commitments.errors import DecodeError
-from darkpool.certificates import check_settled
-from darkpool.client.answers import FillRecord, MarketInfo, RoundRecord, SettlementRecord
+from commitments.errors import CommitmentsError, DecodeError
+from darkpool.certificates import check_result
+from darkpool.client.answers import FillRecord, MarketInfo
 from darkpool.client.own_order import OwnOrder
 from darkpool.draft import fill_key
-from darkpool.errors import ConfigError, DarkpoolError, PeerFault
+from darkpool.errors import DarkpoolError, PeerFault
 from darkpool.listing import ListedOrder, RoundResult, SealedList
 from darkpool.message import Message
-from darkpool.netting import open_totals, token_index, transcript_hash
+from darkpool.netting import Signers, open_totals
 from darkpool.order import Terms
+from darkpool.results import read_result, result_signatures
 from darkpool.sealed_view import SealedListView
-from darkpool.settlement import Settlement
-from darkpool.snapshot import read_pending
 from darkpool.store.records import FillState
 from darkpool.types import Address, Lots, Nonce, Quanta, RoundId, Tick
 from darkpool.wallet import Fill, assign
+from darkpool.windows import cleared_round
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,42 +59,34 @@ def round_fills(
     account: Address,
     seed: bytes,
     record: FillRecord,
-    found: RoundRecord,
     sealed: SealedListView,
-    settlement: SettlementRecord,
+    certified: bytes,
     orders: Sequence[OwnOrder],
 ) -> RoundFills:
-    """The fills of a round. `orders`: the account's of the sealed list, in its order.
+    """The fills of a round. `certified`: its result; `orders`: the account's of the list, in its order.
 
     Steps:
     1. the list is of this round, its leaves have its root, and the orders are the account's of it;
-    2. 2t+1 members signed the settlement; it is of this root, price and volume, and has the account's net;
-    3. it spends all of the account's orders of the list, as a result must;
-    4. the boxes open to the same totals, signed by their members, whose difference is the net;
-    5. the totals dealt to the orders by price and arrival, the rule the committee used.
+    2. 2t+1 members signed the result of this list, whose price, volume and nets are in what they signed; it
+       has the account's net, and spends all of the account's orders of the list;
+    3. the boxes open to the same totals, signed by their members, whose difference is the net;
+    4. the totals dealt to the orders by price and arrival, the rule the committee used.
 
     Raises PeerFault naming what does not hold.
     """
-    if not orders or found.price is None or found.volume is None:
-        raise PeerFault(f"round {record.round}: a fill without orders or price", peer="venue")
+    if not orders:
+        raise PeerFault(f"round {record.round}: a fill without orders", peer="venue")
     terms = orders[0].terms_then(info.terms)
     _check_list(record, sealed, orders)  # 1
-    signed = _settlement(info, settlement)  # 2
-    result = RoundResult(
-        crossed=True, price=Tick(found.price), volume=Lots(found.volume), nets={account: record.net}
-    )
-    _check_settlement(terms, account, record, sealed, result, signed)
-    spent = {(row.account, row.word * 256 + bit) for row in signed.nullifiers for bit in _bits(row.mask)}
-    if any((account, own.nonce) not in spent for own in orders):  # 3
-        raise PeerFault(
-            f"round {record.round}: the settlement spends not all of the orders", peer="committee"
-        )
-    digest = sealed.digest(terms.domain)  # 4
-    key = fill_key(terms, account, seed)
+    digest = sealed.digest(terms.domain)
+    result = _result(terms, info.signers, sealed, certified)  # 2
+    if result.nets.get(account) != record.net:
+        raise PeerFault(f"round {record.round}: the members signed another net", peer="venue")
+    key = fill_key(terms, account, seed)  # 3
     totals = open_totals(info.signers, terms.domain, key, record.boxes, digest, account)
     totals.check_net(record.net)
     price = terms.market.grid.price(result.price)
-    dealt = assign([own.order for own in orders], result, totals)  # 5
+    dealt = assign([own.order for own in orders], result, totals)  # 4
     return RoundFills(
         record.market,
         record.round,
@@ -113,23 +105,8 @@ def _check_list(record: FillRecord, sealed: SealedListView, orders: Sequence[Own
         raise PeerFault(f"round {record.round}: the orders are not those of the sealed list", peer="venue")
 
 
-def _settlement(info: MarketInfo, record: SettlementRecord) -> Settlement:
-    try:
-        pending = read_pending(Message.decode(record.payload))
-        check_settled(pending.settlement, info.terms.domain, pending.signatures, info.signers)
-    except (DarkpoolError, DecodeError) as error:
-        raise PeerFault(f"settlement: {error}", peer="venue") from None
-    return pending.settlement
-
-
-def _check_settlement(
-    terms: Terms,
-    account: Address,
-    record: FillRecord,
-    sealed: SealedListView,
-    result: RoundResult,
-    settlement: Settlement,
-) -> None:
+def _result(terms: Terms, signers: Signers, sealed: SealedListView, certified: bytes) -> RoundResult:
+    """The crossing result in those bytes, of that list. Raises PeerFault unless 2t+1 members signed it."""
     listed = SealedList(
         RoundId(sealed.round),
         sealed.market,
@@ -139,20 +116,15 @@ def _check_settlement(
         sealed.root,
         sealed.terms_hash,
     )
+    spent = ((Address(leaf[:20]), Nonce(int.from_bytes(leaf[20:28]))) for leaf in sealed.leaves)
     try:
-        transcript = transcript_hash(terms, listed, result)
-    except ConfigError:  # a price that is not on the grid
-        transcript = b""
-    same = (sealed.sealed_at, sealed.root, transcript)
-    if (settlement.sealed_at, settlement.root, settlement.transcript) != same:
-        raise PeerFault(
-            f"round {record.round}: the members signed another list, price or volume", peer="venue"
-        )
-    deltas: Mapping[tuple[int, Address], int] = {(d.token, d.account): d.amount for d in settlement.deltas}
-    moved = deltas.get((token_index(terms, terms.market.base), account), 0)
-    if moved != record.net * terms.market.lot:
-        raise PeerFault(f"round {record.round}: the members signed another net", peer="venue")
-
-
-def _bits(mask: int) -> list[Nonce]:
-    return [Nonce(bit) for bit in range(256) if mask >> bit & 1]
+        message = Message.decode(certified)
+        result = read_result(message)
+        if not result.crossed:
+            raise DecodeError("result", "nothing crossed, and there is a fill")
+        cleared = cleared_round(terms, listed, spent, result, sealed.sealed_at)
+        digest = cleared.digest(terms.domain, sealed.digest(terms.domain))
+        check_result(digest, result_signatures(message), signers)
+    except (DarkpoolError, CommitmentsError) as error:
+        raise PeerFault(f"round {sealed.round}: {error}", peer="venue") from None
+    return result

@@ -25,8 +25,8 @@ from darkpool.client.answers import (
     MarketItem,
     OrderRecord,
     RoundRecord,
-    SettlementRecord,
     picked,
+    result_payload,
 )
 from darkpool.client.steps import Answer, Send, Sleep, Unreachable
 from darkpool.eip712 import Domain, address_of
@@ -51,6 +51,7 @@ PATIENCE_SECONDS: Final = 30.0
 _PROBLEM: Final = "urn:darkpool:problem:"
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 10.0
+HALTED: Final = "venue-halted"
 # Refusals that pass by themselves; others would be the same again.
 _PASSING: Final = frozenset(
     {"busy", "queue-full", "rate-limited", "database-away", "chain-away", "committee-away"}
@@ -131,7 +132,9 @@ def _asked_pause(answer: Answer) -> float:
 class VenueApi:
     """The venue's requests on behalf of one account; without a key, public ones only.
 
-    Every method raises VenueRefused, Unreachable (no answer for PATIENCE_SECONDS) or PeerFault (nonsense).
+    Every method raises VenueRefused, Unreachable (no answer for PATIENCE_SECONDS) or PeerFault (nonsense). It
+    is Unreachable too if a later attempt was put off or found the venue halted: the one without an answer
+    may have had its effect.
     """
 
     def __init__(self, key: PrivateKey | None = None, patience: float = PATIENCE_SECONDS) -> None:
@@ -148,24 +151,27 @@ class VenueApi:
     async def ask(self, call: Call[T]) -> T:
         """The call's result, in the end."""
         waited, attempt = 0.0, 0
+        lost: Unreachable | None = None
         while True:
             failure: DarkpoolError
             pause = _FIRST_PAUSE * float(2**attempt)
             try:
                 answer = await call.send(self._key, self.domain)
             except Unreachable as error:
-                failure = error
+                failure = lost = error
             else:
                 try:
                     return call.result(answer)
                 except VenueRefused as error:
+                    if error.code == HALTED and lost is not None:
+                        raise lost from None
                     if error.code not in _PASSING:
                         raise
                     failure, pause = error, max(_asked_pause(answer), pause)
             pause = min(pause, _LONGEST_PAUSE)
             waited, attempt = waited + pause, attempt + 1
             if waited > self._patience:
-                raise failure
+                raise lost or failure
             await Sleep(pause)
 
     # --- public -------------------------------------------------------------------------------------
@@ -187,11 +193,10 @@ class VenueApi:
         path = f"/rounds/{hex_text(market)}/{number}/sealed"
         return await self.ask(Call("GET", path, _one(SealedListView.from_json)))
 
-    async def settlement_of(self, sequence: int) -> SettlementRecord | None:
-        """The settlement whose result is that log entry; not checked yet."""
-        call = Call("GET", f"/settlements?before={sequence + 1}&limit=1", _page(SettlementRecord.of))
-        found, _ = await self.ask(call)
-        return found[0] if found and found[0].sequence == sequence else None
+    async def result(self, market: bytes, number: int) -> bytes:
+        """A round's result as the members signed it; not checked yet."""
+        path = f"/rounds/{hex_text(market)}/{number}/result"
+        return await self.ask(Call("GET", path, _one(result_payload)))
 
     async def receipt(self, subject: bytes) -> KeptReceipt | None:
         """The receipt given for an order or a cancellation, if one was; not checked yet."""

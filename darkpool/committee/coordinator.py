@@ -23,6 +23,8 @@ from darkpool.message import Message
 from darkpool.netting import Signers
 from darkpool.order import Terms
 from darkpool.results import read_result, result_fields
+from darkpool.settlement import Settlement, ordered_signatures
+from darkpool.settlement import digest as settlement_digest
 from darkpool.types import Address, Signature
 
 START_SECONDS: Final = 90.0
@@ -283,6 +285,40 @@ class Coordinator:
             f"round {sealed.round}: no end yet: {reason}",
             "committee",
             "it goes on when the members are back, and is released when its settle window has passed",
+        )
+
+    # --- settlements --------------------------------------------------------------------------------
+
+    async def settle(self, settlement: Settlement, domain: eip712.Domain, size: int) -> tuple[Signature, ...]:
+        """The signatures of the first 2t+1 members to give them, in the vault's order; others may be away.
+
+        `size` is of the log that has the settlement pending. Raises Unavailable if there are too few.
+        """
+        request, digest = Message("settle", {"id": settlement.id}), settlement_digest(settlement, domain)
+
+        async def signed(index: int) -> Signature:
+            await self._followers[index].caught_up(size, SHORT_SECONDS)
+            reply = await self._ask(index, request, SHORT_SECONDS)
+            if not self._signed_by(index, reply, digest):
+                raise PeerFault("signed another settlement", peer=f"member {index}")
+            return Signature(reply.blobs[0])
+
+        tasks = [asyncio.create_task(signed(index)) for index in self._links]
+        needed, found, reason = 2 * self.signers.threshold + 1, list[Signature](), ""
+        try:
+            for done in asyncio.as_completed(tasks):
+                try:
+                    found.append(await done)
+                except (PeerFault, Unavailable) as error:
+                    reason = reason or str(error)
+                if len(found) == needed:
+                    return ordered_signatures(settlement, domain, found)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        raise Unavailable(
+            f"settlement {settlement.id}: {len(found)}/{needed} members signed: {reason}", "committee"
         )
 
     def _signed_by(self, index: int, reply: Message, digest: bytes) -> bool:

@@ -3,7 +3,7 @@
     status    where it stands            sign      its signature of the sealed list it has itself
     append    further entries            clear     take part in clearing it (rounds.py)
     handed    orders given to it         outcome, adopt, abandon: how the round ended
-    start     a new evaluator
+    start     a new evaluator                   settle    its signature of a settlement that is pending
 
 It accepts an entry only if it follows from the log before it: proofs, signatures, collateral, quotas, the
 sealed root and, given a node of its own, every chain event. It never sees an order's content, and what it
@@ -35,6 +35,7 @@ from darkpool.listing import ListedOrder
 from darkpool.log import Log, listed
 from darkpool.message import Message, read_terms
 from darkpool.netting import Signers
+from darkpool.settlement import sign
 from darkpool.store.database import StoreError
 from darkpool.store.member_store import MemberStore
 
@@ -82,6 +83,7 @@ class Member:
             "outcome": self.rounds.outcome,
             "adopt": self.rounds.adopt,
             "abandon": self.rounds.abandon,
+            "settle": self._settle,
         }
 
     async def handle(self, request: Message) -> Message:
@@ -177,6 +179,18 @@ class Member:
             raise Unavailable("orders handed to this member wait to be logged", "committee")
         await self._check_fresh(request.integer("epoch", 1))
         return Message("ready")
+
+    async def _settle(self, request: Message) -> Message:
+        """Its signature of the settlement of that id that its own log has pending. Repeated, the same.
+
+        A window of the log fixes what an id settles, so no member ever signs two that could both land.
+        """
+        number, state = request.integer("id", 1), self.log.state
+        found = next((p.settlement for p in state.pending if p.settlement.id == number), None)
+        if found is None:
+            raise OrderRefused(f"settlement: {number} is not pending at this member", "send it the log")
+        await self._check_epoch(found.epoch)
+        return Message("signed", {"id": number}, [sign(found, state.domain, self.seat.signing_key)])
 
     # --- the log ------------------------------------------------------------------------------------
 
@@ -276,7 +290,12 @@ class Member:
         if settled > state.block:
             missing = await asyncio.to_thread(events_between, chain, state.block + 1, settled)
             late = (await asyncio.to_thread(chain.block, settled)).time
-            if missing or any(late > p.ends for p in state.pending):
+            if missing or state.lapses(late):
                 raise Unavailable(f"chain: the log lacks what happened up to block {settled}", "chain")
-        if await asyncio.to_thread(chain.epoch) != epoch:
+        await self._check_epoch(epoch)
+
+    async def _check_epoch(self, epoch: int) -> None:
+        """The vault's present one, as our node shows it. Raises Unavailable."""
+        chain = self._chain
+        if chain is not None and await asyncio.to_thread(chain.epoch) != epoch:
             raise Unavailable(f"chain: {epoch} is not the vault's epoch", "chain")

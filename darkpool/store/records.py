@@ -87,7 +87,7 @@ class RoundRow:
     """One auction of one market; what is not known yet is None.
 
     reference_price: decimal text of the reference level; root: of the sealed list; digest: what members
-    signed of it; settlement: its id.
+    signed of it; settlement: the digest of the one it is in.
     """
 
     market: bytes
@@ -106,7 +106,7 @@ class RoundRow:
     digest: bytes | None = None
     price: int | None = None
     volume: int | None = None
-    settlement: int | None = None
+    settlement: bytes | None = None
     seal_sequence: int | None = None
     result_sequence: int | None = None
     reason: str = ""
@@ -131,20 +131,20 @@ class SealedRow:
 class SettlementRow:
     """A settlement by its digest, for an id is used again after a void.
 
-    sequence: of the result entry; payload: canonical bytes; signatures: the members', concatenated;
-    gas: units used.
+    sequence: of the window entry; payload: a `SignedSettlement`, with the signatures once there are some;
+    sealed_at: the earliest of its rounds; rounds: JSON, [market, number] of each; flows: JSON, [token, gross,
+    net] of each, in quanta; gas: units used.
     """
 
     digest: bytes
     id: int
-    market: bytes
-    round: int
     sequence: int
     payload: bytes = field(repr=False)
     created_at: int
     sealed_at: int
+    rounds: str
+    flows: str
     state: SettlementState = SettlementState.PENDING
-    signatures: bytes = field(default=b"", repr=False)
     tx_hash: bytes | None = None
     block: int | None = None
     gas: int | None = None
@@ -152,7 +152,7 @@ class SettlementRow:
 
 @dataclass(frozen=True, slots=True)
 class FillRow:
-    """An account's net of a round in signed lots, as the settlement states it; `sequence` as its result's."""
+    """An account's net of a round in signed lots, as its result states it; `sequence`: the result's entry."""
 
     market: bytes
     round: int

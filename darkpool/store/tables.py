@@ -165,7 +165,7 @@ class Round(Table, table=True):
     digest: bytes | None
     price: int | None = _int(null=True)
     volume: int | None = _int(null=True)
-    settlement: int | None = _int(null=True)
+    settlement: bytes | None
     seal_sequence: int | None = _int(null=True)
     result_sequence: int | None = _int(null=True)
     reason: str
@@ -188,14 +188,13 @@ class Settlement(Table, table=True):
     __tablename__ = "settlements"
     digest: bytes = Field(primary_key=True)
     id: int = _int(index=True)
-    market: bytes
-    round: int = _int()
     sequence: int = _int(unique=True)
     payload: bytes
     created_at: int = _int()
     sealed_at: int = _int()
+    rounds: str
+    flows: str
     state: SettlementState = _state(SettlementState, index=True)
-    signatures: bytes
     tx_hash: bytes | None
     block: int | None = _int(null=True)
     gas: int | None = _int(null=True)

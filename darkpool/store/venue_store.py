@@ -47,7 +47,7 @@ _EVENT: Final = insert(EVENTS.table).returning(EVENTS.table.c.id, sort_by_parame
 # Where a settlement may go; it may stay, to note another transaction.
 _ONWARDS: Final[Mapping[SettlementState, frozenset[SettlementState]]] = {
     SettlementState.PENDING: frozenset(SettlementState),
-    SettlementState.SUBMITTED: frozenset(SettlementState) - {SettlementState.PENDING},
+    SettlementState.SUBMITTED: frozenset(SettlementState),  # its block may be reorganised away
     SettlementState.SETTLED: frozenset({SettlementState.SETTLED}),
     SettlementState.VOID: frozenset({SettlementState.VOID}),
 }
@@ -129,18 +129,20 @@ class VenueStore(VenueReads):
         digest: bytes,
         *,
         state: SettlementState | None = None,
-        signatures: bytes | None = None,
+        payload: bytes | None = None,
         tx_hash: bytes | None = None,
         block: int | None = None,
         gas: int | None = None,
     ) -> SettlementRow:
         """Notes what became of a settlement, and returns it; None leaves a column as it is.
 
+        One that is pending again is in no block, and has no transaction, block and gas.
+
         Raises StoreError for an unknown digest or a step back: what is settled or void stays so.
         """
         given: dict[str, Any] = {
             "state": state,
-            "signatures": signatures,
+            "payload": payload,
             "tx_hash": tx_hash,
             "block": block,
             "gas": gas,
@@ -150,6 +152,8 @@ class VenueStore(VenueReads):
             if old is None:
                 raise StoreError(f"settlement: there is none of digest {digest.hex()}", "project it first")
             new = replace(old, **{name: value for name, value in given.items() if value is not None})
+            if state is SettlementState.PENDING:
+                new = replace(new, tx_hash=None, block=None, gas=None)
             if new.state not in _ONWARDS[old.state]:
                 raise StoreError(
                     f"settlement {old.id}: no step from {old.state} to {new.state}",

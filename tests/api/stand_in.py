@@ -27,6 +27,7 @@ from darkpool.sealed_view import SealedListView
 from darkpool.store.database import Database, sqlite_url
 from darkpool.store.records import AccountRow, EventRow, ReceiptRow
 from darkpool.store.venue_store import VenueStore
+from darkpool.submitter import Standing
 from darkpool.types import Address, PrivateKey, Quanta, RoundId, Tick
 from tests.commitments_support import primes
 
@@ -84,7 +85,11 @@ class Status:
     committee: str = ""
     log_size: int = 0
     log_root: bytes = bytes(32)
+    unsettled_rounds: int = 0
     pending_settlements: int = 0
+    settlement: str = ""
+    voided_rounds: int = 0
+    sent: Standing | None = None
 
 
 @dataclass
@@ -136,6 +141,7 @@ class StandIn:
         self.signers = Signers(1, {seat.index: seat.signer for seat in seats()})
         self.operator = eip712.address_of(OPERATOR)
         self.events = EventsStandIn(self)
+        self.settling = self
         self.tree = Tree()
 
     def status(self) -> Status:
@@ -226,6 +232,16 @@ class StandIn:
             sequences=tuple(sequence for sequence, _ in rows),
             signatures={1: b"\x01" * 65},
         )
+
+    async def certified_result(self, market: bytes, number: int) -> bytes:
+        row = self.store.round(market, number)
+        if row is None or row.price is None:
+            raise OrderRefused("round: it has no result", "list the rounds", "round-unknown")
+        return b"certified %d" % number
+
+    async def close_now(self) -> None:
+        self._refuse()
+        self.halts.append("settling")
 
     async def raw_order(self, order: bytes) -> bytes | None:
         row = self.store.order(order)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import pytest
 
 from api.callers import client_key
 from darkpool.eip712 import address_of
-from darkpool.errors import Unavailable
-from darkpool.store.records import EventRow
+from darkpool.errors import OrderRefused, Unavailable
+from darkpool.evm import Receipt
+from darkpool.store.records import EventRow, SettlementRow
 from darkpool.store.venue_store import Changes
+from darkpool.submitter import GWEI, Standing
 from darkpool.types import address_hex
 from tests.api.http import authorization, is_problem, serving, signed
-from tests.api.stand_in import ADA, BEN, StandIn, stand_in
+from tests.api.stand_in import ADA, BASE, BEN, OPERATOR, QUOTE, StandIn, stand_in
 from tests.api.test_private import OWN, filled, order_row
 
 pytestmark = pytest.mark.anyio
@@ -39,6 +42,19 @@ async def test_readiness_names_the_part_and_fails_if_orders_cannot_be_admitted(
     assert response.json()[part] == "gone"
 
 
+async def test_the_oldest_settlement_shows_how_far_it_is(client: httpx.AsyncClient, venue: StandIn) -> None:
+    assert (await client.get("/v1/ready")).json()["submission"] is None
+    venue.found.sent = Standing(tx_hash=b"\x07" * 32, attempts=2, fee=3 * GWEI)
+    sent = {"tx_hash": "0x" + "07" * 32, "confirmations": 0, "attempts": 2, "fee": 3 * GWEI}
+    assert (await client.get("/v1/ready")).json()["submission"] == sent
+    text = (await client.get("/metrics")).text
+    assert "darkpool_settlement_attempts 2.0" in text
+    assert "darkpool_settlement_fee_wei 3e+09" in text
+    venue.found.sent = Standing(landed=True, receipt=Receipt(b"\x08" * 32, 120_000, 9), confirmations=2)
+    landed = {"tx_hash": "0x" + "08" * 32, "confirmations": 2, "attempts": 0, "fee": 0}
+    assert (await client.get("/v1/ready")).json()["submission"] == landed
+
+
 async def test_metrics_count_and_name_nobody(client: httpx.AsyncClient, venue: StandIn) -> None:
     filled(venue, 3)
     order = f"/v1/orders/0x{(1).to_bytes(32).hex()}"
@@ -58,6 +74,37 @@ async def test_metrics_count_and_name_nobody(client: httpx.AsyncClient, venue: S
     }
     assert not [label for label in labels if re.search("0x[0-9a-fA-F]{8}", label)]
     assert address_hex(address_of(ADA)) not in text
+
+
+async def test_what_is_not_settled_shows(client: httpx.AsyncClient, venue: StandIn) -> None:
+    venue.found.unsettled_rounds, venue.found.pending_settlements, venue.found.voided_rounds = 3, 2, 1
+    venue.found.settlement = "settlement 4: fees: too high"
+    found = (await client.get("/v1/ready")).json()
+    names = ("ready", "unsettled_rounds", "pending_settlements", "voided_rounds", "settlement")
+    assert [found[name] for name in names] == [True, 3, 2, 1, "settlement 4: fees: too high"]
+    venue.log(b"window")
+    flows = json.dumps([[BASE.hex(), 30, 20], [QUOTE.hex(), 400, 0]])
+    row = SettlementRow(b"\x01" * 32, 1, 0, b"", 1, 1, "[]", flows)
+    venue.store.project(1, Changes(settlements=[row]))
+    text = (await client.get("/metrics")).text
+    for line in (
+        "darkpool_unsettled_rounds 3.0",
+        "darkpool_pending_settlements 2.0",
+        "darkpool_voided_rounds 1.0",
+        'darkpool_well{part="settlement"} 0.0',
+        'darkpool_window_quanta{kind="gross",token="WETH"} 30.0',
+        'darkpool_window_quanta{kind="net",token="WETH"} 20.0',
+        'darkpool_window_quanta{kind="net",token="USDC"} 0.0',
+    ):
+        assert line in text
+
+
+async def test_the_operator_may_close_a_window(client: httpx.AsyncClient, venue: StandIn) -> None:
+    response = await signed(client, OPERATOR, "POST", "/v1/operator/settle")
+    assert (response.status_code, venue.halts) == (204, ["settling"])
+    is_problem(await signed(client, ADA, "POST", "/v1/operator/settle"), "not-the-operator")
+    venue.answer = OrderRefused("settle: no round is unsettled", "wait", "nothing-unsettled")
+    is_problem(await signed(client, OPERATOR, "POST", "/v1/operator/settle"), "nothing-unsettled")
 
 
 async def test_metrics_are_answered_without_a_database(client: httpx.AsyncClient, venue: StandIn) -> None:

@@ -91,6 +91,7 @@ def test_every_private_operation_says_so(described: dict[str, Any]) -> None:
         "/v1/orders/{order}",
         "/v1/orders/{order}/evidence",
         "/v1/operator/markets/{market}/seal",
+        "/v1/operator/settle",
         "/v1/operator/halt",
         "/v1/operator/resume",
     }

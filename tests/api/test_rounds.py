@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import httpx
 import pytest
 
@@ -11,12 +13,14 @@ from darkpool.sealed_view import SealedListView
 from darkpool.store.records import RoundRow, SealedRow, SettlementRow, SettlementState
 from darkpool.store.venue_store import Changes
 from tests.api.http import is_problem
-from tests.api.stand_in import MARKET, NOW, StandIn, terms
+from tests.api.stand_in import BASE, MARKET, NOW, QUOTE, StandIn, terms
 from tests.api.test_private import filled
 
 pytestmark = pytest.mark.anyio
 MARKET_TEXT = "0x" + MARKET.hex()
 ROUNDS = f"/v1/rounds/{MARKET_TEXT}"
+ROUNDS_OF = json.dumps([[MARKET.hex(), 1]])
+FLOWS = json.dumps([[BASE.hex(), 30, 20], [QUOTE.hex(), 1 << 70, 0]])  # eight rounds may pass 64 bits
 
 
 @pytest.fixture(autouse=True)
@@ -30,14 +34,21 @@ def told(venue: StandIn) -> None:
 
     rounds = [
         a_round(
-            1, RoundState.SETTLED, sealed_at=NOW, orders=2, root=b"\x01" * 32, price=5, volume=9, settlement=1
+            1,
+            RoundState.SETTLED,
+            sealed_at=NOW,
+            orders=2,
+            root=b"\x01" * 32,
+            price=5,
+            volume=9,
+            settlement=b"\x01" * 32,
         ),
         a_round(2, RoundState.SEALED, sealed_at=NOW, orders=1, root=b"\x02" * 32),
         a_round(3, RoundState.OPEN),
     ]
     sealed = [SealedRow(MARKET, 1, i, i + 1, (i + 1).to_bytes(32)) for i in range(2)]
     settlements = [
-        SettlementRow(bytes([n]) * 32, 1, MARKET, n, n, b"payload", NOW, NOW, state)
+        SettlementRow(bytes([n]) * 32, 1, n, b"payload", NOW, NOW, ROUNDS_OF, FLOWS, state)
         for n, state in ((1, SettlementState.VOID), (2, SettlementState.PENDING))
     ]
     changes = Changes(rounds=rounds, sealed=sealed, settlements=settlements)
@@ -97,6 +108,18 @@ async def test_settlements_are_named_by_digest(client: httpx.AsyncClient) -> Non
     assert ([s["state"] for s in page["items"]], page["next"]) == (["void"], None)
     found = (await client.get("/v1/settlements/0x" + "01" * 32)).json()
     assert (found["id"], found["payload"], found["tx_hash"]) == (1, "0x" + b"payload".hex(), None)
+    assert found["rounds"] == [{"market": "0x" + MARKET.hex(), "round": 1}]
+    base, quote = found["flows"]
+    assert (base["token"].lower(), base["symbol"]) == ("0x" + BASE.hex(), "WETH")
+    assert (base["gross"], base["net"], base["ratio"]) == (30, 20, 1.5)
+    assert (quote["gross"], quote["net"], quote["ratio"]) == (1 << 70, 0, None)
+    assert (await client.get(f"{ROUNDS}/1")).json()["settlement"] == found["digest"]
+
+
+async def test_a_certified_result_is_shown_once_there_is_one(client: httpx.AsyncClient) -> None:
+    found = (await client.get(f"{ROUNDS}/1/result")).json()
+    assert found == {"payload": "0x" + b"certified 1".hex()}
+    is_problem(await client.get(f"{ROUNDS}/2/result"), "round-unknown")
 
 
 async def test_an_entry_leads_to_the_root(client: httpx.AsyncClient, venue: StandIn) -> None:

@@ -29,8 +29,9 @@ from darkpool.client.trader_home import TraderHome
 from darkpool.committee.coordinator import Certificate, Coordinator
 from darkpool.committee.seat import Seat, seats_from_primes
 from darkpool.config import AdmissionSettings, ApiSettings, Settings
-from darkpool.eip712 import address_of, sign_digest
-from darkpool.engine import Closed, Engine, Threads
+from darkpool.eip712 import Domain, address_of, sign_digest
+from darkpool.engine import Closed, Engine
+from darkpool.errors import Unavailable
 from darkpool.events import PAGE, Events
 from darkpool.keystore import INSECURE_TEST, Keystore
 from darkpool.listing import NO_CROSS, RoundResult, SealedList
@@ -41,9 +42,12 @@ from darkpool.netting import Signers, seal_totals
 from darkpool.operator import _Prices
 from darkpool.order import Terms
 from darkpool.projection import Projector
+from darkpool.settlement import Settlement, ordered_signatures, sign
 from darkpool.store.database import Database, sqlite_url
 from darkpool.store.records import EventRow
 from darkpool.store.venue_store import VenueStore
+from darkpool.submitter import FeeLimits, Submitter
+from darkpool.threads import Threads
 from darkpool.types import Address, PrivateKey, Quanta, Signature, Tick, TokenIndex
 from darkpool.venue import Venue
 from darkpool.venue_views import MarketView
@@ -81,6 +85,7 @@ class PlainCommittee:
     fault: str = ""
     away: str = ""
     aborts: bool = False
+    asked: int = 0  # for signatures of settlements
 
     def extended(self, *_: int) -> None:
         pass
@@ -130,6 +135,13 @@ class PlainCommittee:
                 for s in seats()
             }
         return Certificate(result, signed, boxes)
+
+    async def settle(self, settlement: Settlement, domain: Domain, _: int) -> tuple[Signature, ...]:
+        if self.away:
+            raise Unavailable(self.away, "committee")
+        self.asked += 1
+        signed = [sign(settlement, domain, seat.signing_key) for seat in seats()]
+        return ordered_signatures(settlement, domain, signed)
 
     def _outcome(self, terms: Terms, sealed: SealedList) -> auction.Outcome | None:
         plain = []
@@ -229,10 +241,20 @@ class PlainVenue:
         return closed
 
     async def settle(self) -> None:
-        """What is signed lands and is final."""
-        for pending, receipt in await self.engine.settle():
-            await self.venue.submitted(pending, receipt)
+        """What is unsettled is netted, signed, lands and is final."""
+        if self.engine.state.unsettled:
+            await self.venue.settling.close_now()
+        await self.venue.settling.step()
         await self.engine.follow_chain()
+
+    async def restart(self) -> None:
+        """The operator is killed and started again: all it knows is what its database and its chain hold."""
+        old = self.venue
+        self.venue = await _opened(
+            self.folder, old.settings, self.threads, old._store, self.chain, self.committee, old.events
+        )
+        self.venue.markets = old.markets
+        await self.venue.settling.resume()
 
     async def expire(self) -> None:
         """So much time passes that what has not landed never will."""
@@ -259,25 +281,40 @@ async def plain_venue(folder: Path, **api: Any) -> AsyncIterator[PlainVenue]:  #
         events = Events(read_events, chosen.api.stream_queue)
         stack.callback(events.close)
 
-        def fold(watch: Watch) -> Log:
-            return Log.open(store, seats()[0].committee.key, signers(), watch)
-
-        log = await threads.store(fold, nobody)
-        prices = _Prices(chosen, log.state)
-        projector = Projector(store, log.state, OPERATOR, events.publish, prices.text, fold)
         committee = PlainCommittee(store.entries, {})
-        engine = Engine(log, chain, cast("Coordinator", committee), OPERATOR, threads, projector)
-        venue = Venue(chosen, folder, engine, threads, store, projector, events, OPERATOR)
+        venue = await _opened(folder, chosen, threads, store, chain, committee, events)
         terms = await threads.chain(_terms, chosen, chain, tokens)
-        await engine.add_market(terms)
+        await venue.engine.add_market(terms)
         view = MarketView(terms, chosen.instrument(chosen.market[0]))
         venue.markets[terms.market.id] = view
         await stack.enter_async_context(venue.intake)
-        await engine.follow_chain()
+        await venue.engine.follow_chain()
         transport = httpx.ASGITransport(create_app(venue))
         plain = PlainVenue(folder, venue, chain, committee, threads, view, transport)
         await plain.open_round()
         yield plain
+
+
+async def _opened(
+    folder: Path,
+    chosen: Settings,
+    threads: Threads,
+    store: VenueStore,
+    chain: Chain,
+    committee: PlainCommittee,
+    events: Events,
+) -> Venue:
+    """The venue of what the database holds."""
+
+    def fold(watch: Watch) -> Log:
+        return Log.open(store, seats()[0].committee.key, signers(), watch)
+
+    log = await threads.store(fold, nobody)
+    prices = _Prices(chosen, log.state)
+    projector = Projector(store, log.state, OPERATOR, events.publish, prices.text, fold)
+    submitter = Submitter(chain, OPERATOR, FeeLimits())
+    engine = Engine(log, chain, cast("Coordinator", committee), submitter, threads, projector)
+    return Venue(chosen, folder, engine, threads, store, projector, events, OPERATOR)
 
 
 def _terms(chosen: Settings, chain: Chain, tokens: tuple[Address, ...]) -> Terms:

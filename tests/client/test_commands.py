@@ -137,12 +137,9 @@ def test_a_url_that_is_no_venues_is_refused_and_not_shown(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("order", "submit", "short", "1"),
         ("order", "submit", "buy"),
         ("order", "submit", "buy", "1", "--time-in-force", "ever"),
         ("order", "submit", "buy", "1", "--valid-until", "0"),
-        ("order", "cancel", "x"),
-        ("order", "cancel", "-1"),
         ("gateway", "--port", "0"),
         ("gateway", "--workers", "0"),
     ],

@@ -107,11 +107,22 @@ def without_my_leaf(body: Json) -> Json:
     return {**body, "leaves": body["leaves"][1:], "sequences": body["sequences"][1:]}
 
 
-def of_more(settlement: Json) -> Json:
-    """The signatures stay, of what was signed."""
-    signed = Message.decode(bytes.fromhex(settlement["payload"][2:]))
-    other = Message(signed.op, {**signed.fields, "id": signed.integer("id") + 1}, signed.blobs)
-    return {**settlement, "payload": "0x" + other.encode().hex()}
+def resulting(alter: Callable[[Json], Json], signatures: int = 3) -> Alter:
+    """Another result; the signatures stay, of what was signed, or some of them."""
+
+    def changed_result(body: Json) -> Json:
+        signed = Message.decode(bytes.fromhex(body["payload"][2:]))
+        fields = {**alter(dict(signed.fields)), "signatures": signatures}
+        other = Message(signed.op, fields, signed.blobs[:signatures])
+        return {**body, "payload": "0x" + other.encode().hex()}
+
+    return changed_result
+
+
+def other_net(result: Json) -> Json:
+    """One lot less for both, so that nets still sum to zero."""
+    nets = [[account, net + (1 if net < 0 else -1)] for account, net in result["nets"]]
+    return {**result, "nets": nets}
 
 
 FILL_LIES = {
@@ -123,24 +134,28 @@ FILL_LIES = {
     ),
     "the fill kept back": Case("/fills", lambda body: {**body, "items": []}, "kept back"),
     "another price": Case(
-        "/rounds/", lambda r: {**r, "price": r["price"] + 1} if "price" in r else r, "price"
+        "/result", resulting(lambda r: {**r, "price": r["price"] + 1}), "0/3 members signed"
     ),
-    "a price off the grid": Case("/rounds/", lambda r: {**r, "price": 99} if "price" in r else r, "price"),
-    "another volume": Case("/rounds/", lambda r: {**r, "volume": 7} if "price" in r else r, "volume"),
-    "no price": Case(
-        "/rounds/", lambda r: {**r, "price": None} if "price" in r else r, "without orders or price"
+    "a price off the grid": Case("/result", resulting(lambda r: {**r, "price": 99}), "level is 99"),
+    "another volume": Case("/result", resulting(lambda r: {**r, "volume": 7}), "0/3 members signed"),
+    "no price": Case("/result", resulting(lambda r: {**r, "price": None}), "price"),
+    "other nets": Case("/result", resulting(other_net), "0/3 members signed"),
+    "nets that do not sum to zero": Case(
+        "/result", resulting(lambda r: {**r, "nets": r["nets"][:1]}), "must be 0"
     ),
-    "another reference": Case("/sealed", lambda b: {**b, "reference": b["reference"] + 1}, "totals"),
+    "nothing crossed": Case("/result", resulting(lambda _: {"crossed": False}), "nothing crossed"),
+    "two signatures": Case("/result", resulting(lambda r: r, 2), "2/3 members signed"),
+    "no signature": Case("/result", resulting(lambda r: r, 0), "signatures"),
+    "another reference": Case(
+        "/sealed", lambda b: {**b, "reference": b["reference"] + 1}, "0/3 members signed"
+    ),
     "another sealing time": Case(
-        "/sealed", lambda b: {**b, "sealed_at": b["sealed_at"] + 1}, "members signed"
+        "/sealed", lambda b: {**b, "sealed_at": b["sealed_at"] + 1}, "0/3 members signed"
     ),
     "another root": Case("/sealed", lambda b: {**b, "root": flipped(b["root"])}, "root"),
     "a list without the order": Case("/sealed", without_my_leaf),
-    "no settlement": Case("/settlements", lambda body: {**body, "items": []}, "without a settlement"),
-    "another settlement": Case("/settlements", in_items(of_more), "settlement"),
-    "a settlement cut short": Case(
-        "/settlements", in_items(lambda s: {**s, "payload": s["payload"][:-2]}), "settlement"
-    ),
+    "no result": Case("/result", lambda _: {}, "payload"),
+    "a result cut short": Case("/result", lambda b: {**b, "payload": b["payload"][:-2]}, "cut short: 65"),
 }
 
 

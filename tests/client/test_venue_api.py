@@ -180,13 +180,15 @@ def test_a_private_request_is_signed_as_the_venue_checks_it() -> None:
     assert sent.target.endswith("orders?state=standing&after=4&limit=100")
 
 
-def test_a_settlement_of_another_entry_is_none() -> None:
-    settlement = {"sequence": 8, "state": "pending", "payload": "0x00"}
-    assert run(api().settlement_of(8), iter([page(settlement)]))[0] is not None
-    assert run(api().settlement_of(9), iter([page(settlement)]))[0] is None
-    assert run(api().settlement_of(9), iter([page()]))[0] is None
-    with pytest.raises(PeerFault, match="payload"):
-        run(api().settlement_of(9), iter([page({**settlement, "payload": "0x0"})]))
+def test_a_certified_result_is_bytes() -> None:
+    def shown(payload: object) -> Iterator[Answer]:
+        return iter([Answer(200, {}, json.dumps({"payload": payload}).encode())])
+
+    found, (sent,), _ = run(api().result(b"\x01" * 32, 8), shown("0x00ff"))
+    assert (found, sent.target.endswith(f"/rounds/0x{'01' * 32}/8/result")) == (b"\x00\xff", True)
+    for payload in ("0x0", "00", None, "0x" + "00" * (1 << 21)):
+        with pytest.raises(PeerFault, match="payload"):
+            run(api().result(b"\x01" * 32, 8), shown(payload))
 
 
 def test_no_secret_is_shown() -> None:

@@ -15,7 +15,7 @@ from darkpool.client.answers import Collateral, OrderRecord
 from darkpool.committee.home import DATABASE
 from darkpool.config import Settings
 from darkpool.deployment import Deployment, operator_key
-from darkpool.effects import Effects, Pending
+from darkpool.effects import Effects
 from darkpool.jsonfields import read_hex
 from darkpool.listing import RoundResult
 from darkpool.log import listed
@@ -30,6 +30,7 @@ from darkpool.store.database import Database, sqlite_url
 from darkpool.store.log_store import LogStore
 from darkpool.types import Address, TokenIndex
 from darkpool.vault import Deposit, Settled
+from darkpool.windows import Cleared, Pending
 from tests.e2e.service import Service
 from tests.e2e.traders import Trader
 
@@ -59,7 +60,7 @@ class Folded:
     ended: dict[bytes, tuple[str, str]] = field(default_factory=dict)
     results: dict[int, RoundResult] = field(default_factory=dict)
     settled: list[Pending] = field(default_factory=list)
-    void: list[Pending] = field(default_factory=list)
+    busted: list[Cleared] = field(default_factory=list)
 
     def take(self, sequence: int, effects: Effects) -> None:
         for order in effects.accepted:
@@ -68,10 +69,10 @@ class Folded:
         for gone in effects.ended:
             assert gone.order.hash not in self.ended
             self.ended[gone.order.hash] = (gone.end, gone.reason)
-        if effects.result is not None and effects.pending is not None:
-            self.results[effects.pending.round] = effects.result
+        if effects.result is not None and effects.cleared is not None:
+            self.results[effects.cleared.round] = effects.result
         self.settled += effects.settled
-        self.void += effects.void
+        self.busted += effects.busted
 
 
 async def audit(service: Service, traders: Sequence[Trader]) -> Folded:
@@ -107,7 +108,8 @@ async def _quiet(service: Service, trader: Trader) -> None:
         found, info = service.ready(), await trader.market()
         assert found is not None
         sizes = {_size(sqlite_url(home / DATABASE)) for home in service.folder.glob("member-*")}
-        busy = found["pending_settlements"] or info.round_state in _UNDER_WAY
+        unsettled = found["pending_settlements"] or found["unsettled_rounds"]
+        busy = unsettled or info.round_state in _UNDER_WAY
         if not busy and size == found["log_size"] and sizes == {size}:
             return
         assert time.monotonic() < ends, f"not quiet: {found}, round {info.round_state}, members {sizes}"
@@ -198,23 +200,24 @@ def _check_collateral(account: Address, folded: Folded, seen: Seen) -> None:
 
 
 def _check_chain(terms: Terms, accounts: Sequence[Address], folded: Folded, seen: Seen) -> None:
-    """Every settlement once, of its own round, moving what the result says; nothing made or lost."""
-    assert not folded.void
-    assert not folded.state.pending
+    """Every settlement once, every round in one, moving what the results say; nothing made or lost."""
+    assert not folded.busted
+    assert not folded.state.not_final
     assert [s.id for s in seen.settlements] == list(range(1, len(seen.settlements) + 1))
     assert len({s.root for s in seen.settlements}) == len(seen.settlements)
-    assert len({pending.round for pending in folded.settled}) == len(folded.settled)
-    assert sorted(folded.results) == [pending.round for pending in folded.settled]
+    rounds = [cleared.round for pending in folded.settled for cleared in pending.rounds]
+    assert sorted(folded.results) == rounds
     for pending, event in zip(folded.settled, seen.settlements, strict=True):
         assert (pending.settlement.root, pending.settlement.transcript) == (event.root, event.transcript)
-        result = folded.results[pending.round]
-        price = terms.market.grid.price(result.price)
         base, quote = (token_index(terms, t) for t in (terms.market.base, terms.market.quote))
-        moved = Counter({(token, account): int(amount) for token, account, amount in event.deltas})
-        for account, net in result.nets.items():
-            assert moved[base, account] == net * terms.market.lot
-            assert moved[quote, account] == -net * price
-        assert {account for _, account in moved} <= set(result.nets)
+        due: Counter[tuple[int, Address]] = Counter()
+        for result in (folded.results[cleared.round] for cleared in pending.rounds):
+            price = terms.market.grid.price(result.price)
+            for account, net in result.nets.items():
+                due[base, account] += net * terms.market.lot
+                due[quote, account] -= net * price
+        moved = {(token, account): int(amount) for token, account, amount in event.deltas}
+        assert moved == {key: amount for key, amount in due.items() if amount}
     for token, contract in enumerate(terms.tokens):
         deposited = sum(d.quanta for d in seen.deposits if d.token == token)
         assert sum(seen.balances[token, account] for account in accounts) == deposited

@@ -115,7 +115,8 @@ def test_two_traders_trade_and_recover_everything_from_their_secrets(
     for desk in (ada, ben):
         copy = Desk(service, desk.home.with_suffix(".copy"))
         files = [str(desk.home.with_suffix(".backup") / name) for name in ("seed.hex", "key.hex")]
-        copy.run("recover", "--seed-file", files[0], "--key-file", files[1])
+        found = copy.json("recover", "--seed-file", files[0], "--key-file", files[1])
+        assert found["not_renewed"] == []
         assert copy.everything() == desk.everything()
         receipts = [{p.name: p.read_text() for p in (d.home / "receipts").iterdir()} for d in (desk, copy)]
         assert receipts[0] == receipts[1]
