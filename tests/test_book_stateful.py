@@ -14,9 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
-    invariant,
     precondition,
     rule,
     run_state_machine_as_test,
@@ -34,12 +32,12 @@ from darkpool.market import RoundState, Side
 from darkpool.message import Message
 from darkpool.order import Order, TimeInForce
 from darkpool.state import MAX_UNSETTLED
-from darkpool.types import Address, Lots, Nonce, Quanta, RoundId, Tick
-from tests.venue_log import Venue, portrait
+from darkpool.types import Address, Lots, Quanta, Tick
+from tests.book_model import TOKENS, BookModel
+from tests.venue_log import portrait
 from tests.venue_support import BASE, NAMES, QUOTE, key_of, signers, with_statement
 from tests.venue_support import finish as sealed_by
 
-TOKENS = (BASE, QUOTE)
 names = st.sampled_from(NAMES)
 # Mostly limits that meet.
 limits = st.sampled_from(
@@ -50,19 +48,8 @@ requests = st.sampled_from([("withdraw", 1), ("withdraw", 2), ("cancel", 9)])  #
 orders = st.builds(lambda limit, quantity: Order(limit[0], limit[1], quantity), limits, quantities)
 
 
-class BookMachine(RuleBasedStateMachine):
-    """One market, three traders. `chain` holds balances; `owed` the movements of results not yet settled."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.venue = Venue(rich=Quanta(0))
-        self.chain: Counter[tuple[str, Address]] = Counter()
-        self.supply: Counter[Address] = Counter()
-        self.owed: dict[RoundId, list[tuple[str, Address, int]]] = {}
-        self.accepted: list[ListedOrder] = []
-        self.halted: dict[str, set[tuple[str, int]]] = {}  # requests on chain without an answer
-        self.paid: Counter[tuple[str, Address]] = Counter()  # withdrawn since, and in F until they resume
-        self.stale: dict[str, tuple[Collateral, Collateral]] = {}
+class BookMachine(BookModel):
+    """The steps."""
 
     # --- money ------------------------------------------------------------------------------------------
 
@@ -82,12 +69,6 @@ class BookMachine(RuleBasedStateMachine):
         self.put(name, token, amount)
 
     # --- orders -----------------------------------------------------------------------------------------
-
-    def lock(self, order: Order) -> tuple[int, int]:
-        market = self.venue.terms.market
-        if order.side is Side.SELL:
-            return order.quantity * market.lot, 0
-        return 0, order.quantity * market.grid.price(order.level)
 
     @rule(name=names, order=orders, one_round=st.booleans())
     def submit(self, name: str, order: Order, one_round: bool) -> None:
@@ -248,16 +229,11 @@ class BookMachine(RuleBasedStateMachine):
             with pytest.raises(OrderRefused, match="has expired"):
                 self.venue.window(count)
             return
-        pending = self.venue.window(count)
+        pending, owed = self.venue.window(count), Counter[tuple[bytes, Address]]()
         assert list(pending.rounds) == waiting[:count]
-        owed: Counter[tuple[str, Address]] = Counter()
-        for cleared in pending.rounds:
-            for name, token, amount in self.owed[cleared.round]:
-                owed[name, token] += amount
-        deltas = {
-            (self.venue.name_of(d.account), self.venue.terms.tokens[d.token]): d.amount
-            for d in pending.settlement.deltas
-        }
+        for name, token, amount in (row for c in pending.rounds for row in self.owed[c.round]):
+            owed[self.venue.wallets[name].address, token] += amount
+        deltas = {(d.account, self.venue.terms.tokens[d.token]): d.amount for d in pending.settlement.deltas}
         assert deltas == {key: amount for key, amount in owed.items() if amount}
 
     @precondition(lambda self: self.venue.state.pending)
@@ -343,68 +319,6 @@ class BookMachine(RuleBasedStateMachine):
             event = venue.event("cancelled", name, number, 1 << share)
         self.halted[name].discard((kind, number))
         self.after(venue.chain(event))
-
-    def busy(self, name: str) -> bool:
-        """Whether an order of the account is in a sealed round, or a result of it is not settled."""
-        owed = any(name == row[0] for rows in self.owed.values() for row in rows)
-        return bool(self.venue.wallets[name].live) or owed
-
-    def resume(self) -> None:
-        """Who is answered and idle trades again, from the chain's balance."""
-        for name in [n for n, left in self.halted.items() if not left and not self.busy(n)]:
-            del self.halted[name]
-            for token in TOKENS:
-                del self.paid[name, token]
-
-    # --- what always holds ------------------------------------------------------------------------------
-
-    @invariant()
-    def openings_open_the_books_commitments(self) -> None:
-        self.venue.check()
-
-    @invariant()
-    def what_is_free_is_the_balance_less_locks_and_debts(self) -> None:
-        for name, wallet in self.venue.wallets.items():
-            for place, token in enumerate(TOKENS):
-                locks = sum(self.lock(live.order)[place] for live in wallet.live)
-                debts = sum(
-                    -amount
-                    for rows in self.owed.values()
-                    for who, what, amount in rows
-                    if (who, what) == (name, token) and amount < 0
-                )
-                balance = self.chain[name, token] + self.paid[name, token]
-                assert wallet.free(token) == balance - locks - debts >= 0
-
-    @invariant()
-    def ledger_and_chain_agree(self) -> None:
-        ledger, wallets = self.venue.state.ledger, self.venue.wallets
-        assert ledger.halted == {wallets[name].address: left for name, left in self.halted.items()}
-        for name, token in ((n, t) for n in NAMES for t in TOKENS):
-            assert ledger.balances.get((wallets[name].address, token), 0) == self.chain[name, token] >= 0
-
-    @invariant()
-    def tokens_are_conserved(self) -> None:
-        for token in TOKENS:
-            assert sum(self.chain[name, token] for name in NAMES) == self.supply[token]
-            for rows in self.owed.values():
-                assert sum(amount for _, what, amount in rows if what == token) == 0
-
-    @invariant()
-    def no_nonce_is_accepted_twice(self) -> None:
-        seen: Counter[tuple[Address, Nonce]] = Counter((o.account, o.nonce) for o in self.accepted)
-        assert all(count == 1 for count in seen.values())
-
-    @invariant()
-    def book_and_traders_agree_on_what_stands(self) -> None:
-        for wallet in self.venue.wallets.values():
-            mine = [o.nonce for o in self.venue.book.standing if o.account == wallet.address]
-            assert mine == [live.nonce for live in wallet.live]
-            assert self.venue.book.open_orders(wallet.address) == len(mine)
-
-    def teardown(self) -> None:
-        """The log alone makes the same state."""
-        assert portrait(self.venue.folded()) == portrait(self.venue.state)
 
 
 def run(examples: int, steps: int, *, shrink: bool) -> None:

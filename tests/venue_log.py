@@ -258,15 +258,8 @@ class Venue:
     def outcome(self, sealed: SealedList) -> auction.Outcome | None:
         """The plain auction over the list."""
         market = self.terms.market
-        plain = [
-            PlainOrder(
-                o.account.hex(),
-                self.orders[o.hash].side,
-                self.orders[o.hash].level,
-                self.orders[o.hash].quantity,
-            )
-            for o in sealed.orders
-        ]
+        meant = [(o.account.hex(), self.orders[o.hash]) for o in sealed.orders]
+        plain = [PlainOrder(account, o.side, o.level, o.quantity) for account, o in meant]
         return auction.clear(
             plain, market.grid.levels, sealed.reference, market.pressure_ticks, market.min_volume
         )

@@ -22,6 +22,8 @@ ELSEWHERE = (
     "darkpool/gateway/",
     "darkpool/cli/",
     "darkpool/committee/",
+    "compliance/handles.py",
+    "compliance/predicates.py",
 )  # other processes
 
 
