@@ -23,8 +23,7 @@ from darkpool.store.records import (
     SettlementRow,
     SettlementState,
 )
-from darkpool.types import Address, Tick, address_hex
-from darkpool.venue import MarketView
+from darkpool.types import Address, address_hex
 from darkpool.windows import netting_ratio
 
 
@@ -70,7 +69,7 @@ class OrderView:
 
 @dataclass(frozen=True, slots=True)
 class RoundView:
-    """One auction. What is not known yet is null; `price_text` too if the grid has changed since.
+    """One auction. What is not known yet is null. Levels are of the terms with that hash, texts are decimals.
 
     settlement: digest of the settlement it is in.
     """
@@ -95,11 +94,8 @@ class RoundView:
     reason: str
 
     @staticmethod
-    def of(view: MarketView, row: RoundRow) -> RoundView:
+    def of(row: RoundRow) -> RoundView:
         """Of a row."""
-        price_text = None
-        if row.price is not None and row.terms_hash == view.terms.hash:
-            price_text = view.instrument.price_text(view.terms.market.grid.price(Tick(row.price)))
         return RoundView(
             market=hex_text(row.market),
             number=row.number,
@@ -115,7 +111,7 @@ class RoundView:
             root=None if row.root is None else hex_text(row.root),
             digest=None if row.digest is None else hex_text(row.digest),
             price=row.price,
-            price_text=price_text,
+            price_text=row.price_text,
             volume=row.volume,
             settlement=None if row.settlement is None else hex_text(row.settlement),
             reason=row.reason,

@@ -19,6 +19,7 @@ from darkpool.vault import (
     CancelRequest,
     Deposit,
     Place,
+    Proposal,
     Settled,
     Token,
     VaultEvent,
@@ -241,6 +242,11 @@ class Chain:
         """Highest number given to a committee or a proposal."""
         return self._number("last_epoch")
 
+    def proposal(self) -> Proposal:
+        """What is proposed, at the latest block."""
+        epoch, _, _, ready_at, _ = self._evm.call("Vault", self.vault, "proposal")
+        return Proposal(int(epoch), int(ready_at))
+
     def quorum(self) -> int:
         """How many members sign: 2t + 1."""
         return 2 * self._number("threshold") + 1
@@ -260,6 +266,10 @@ class Chain:
     def settle_window(self) -> int:
         """Seconds after its sealing time for which a settlement is accepted."""
         return self._number("SETTLE_WINDOW")
+
+    def request_delay(self) -> int:
+        """Seconds that an account's requests wait: the shorter one of withdrawals and cancellations."""
+        return min(self._number("WITHDRAW_DELAY"), self._number("CANCEL_DELAY"))
 
     def block(self, number: int) -> Block:
         """A block's time and hash."""

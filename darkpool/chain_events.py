@@ -5,8 +5,8 @@ In an entry an event is a list: kind, account, number, amount, mask — see `Cha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from commitments.errors import DecodeError
@@ -23,8 +23,15 @@ from darkpool.vault import (
     WithdrawalRequest,
 )
 
-MAX_EVENTS: Final = 16_000  # of one entry, above what a block of 300 million gas can hold
-MAX_BLOCKS: Final = 2_000  # nodes bound the range of a search for logs
+MAX_EVENTS: Final = 40_000
+"""Most of one entry, which holds whole blocks; the venue halts at a block with more.
+
+The cheapest events that merge with no other are requests renewed in a loop, each of another token or word of
+nonces, some 10,000 gas (tests/contracts/test_griefing.py): that takes a block above 350 million gas. So many
+of the longest rows, 198 bytes, fit MAX_HEAD.
+"""
+
+MAX_BLOCKS: Final = 2_000  # of one entry: nodes bound the range of a search for logs
 _ANSWERS: Final = {"withdrawn": "withdrawal_requested", "cancelled": "cancel_requested"}
 _NO_ACCOUNT: Final = Address(bytes(20))
 _WORD: Final = 32
@@ -82,7 +89,7 @@ def _read(row: object, tokens: int) -> ChainEvent:
 
 
 def events_between(chain: Chain, first: int, last: int) -> list[ChainEvent]:
-    """The final events of the closed range of blocks, in chain order. Raises ChainError."""
+    """The final events of the closed range of blocks, in chain order, merged. Raises ChainError."""
     found: list[VaultEvent] = [
         *chain.deposits(first, last),
         *chain.withdrawal_requests(first, last),
@@ -91,25 +98,50 @@ def events_between(chain: Chain, first: int, last: int) -> list[ChainEvent]:
         *chain.cancellations(first, last),
         *chain.settlements(first, last),
     ]
-    events = (_event(e) for e in sorted(found, key=lambda e: e.place))
-    # A request made again while it is open changes nothing, and making one is cheap: the first is enough.
-    kept, is_open = [], set[tuple[str, Address, int]]()
+    return merged([_event(e) for e in sorted(found, key=lambda e: e.place)])
+
+
+def merged(events: Iterable[ChainEvent]) -> list[ChainEvent]:
+    """The fewest events of the same effect: what is cheap to repeat must not fill an entry.
+
+    A request made again while it is open changes nothing. Deposits commute with all that others and the
+    account itself do, so those of one account and token are added up where the first stands; only what can
+    lower a balance ends a sum, which so stays below 2^64 as the balance does.
+    """
+    kept: list[ChainEvent] = []
+    is_open: set[tuple[str, Address, int]] = set()
+    sums: dict[tuple[Address, int], int] = {}  # places in `kept`
     for event in events:
-        key = (_ANSWERS.get(event.kind, event.kind), event.account, event.number)
+        account, number = event.account, event.number
+        key = (_ANSWERS.get(event.kind, event.kind), account, number)
+        if event.kind == "deposit" and (account, number) in sums:
+            place = sums[account, number]
+            kept[place] = replace(kept[place], quanta=Quanta(kept[place].quanta + event.quanta))
+            continue
         if event.kind in _ANSWERS.values():
             if key in is_open:
                 continue
             is_open.add(key)
+        elif event.kind == "deposit":
+            sums[account, number] = len(kept)
+        elif event.kind == "settled":
+            sums.clear()
         else:
             is_open.discard(key)
+            if event.kind == "withdrawn":
+                sums.pop((account, number), None)
         kept.append(event)
     return kept
 
 
-def next_block(chain: Chain, after: int) -> int | None:
-    """The block up to which the next entry goes, or None if nothing newer is final. Raises ChainError."""
+def next_block(chain: Chain, taken: int, seen: int) -> int | None:
+    """The block up to which the entry after block `taken` goes, or None if nothing after `seen` is final.
+
+    `seen` is above `taken` by the blocks known to hold no event. Members search from `taken` on, so the range
+    counts from there. Raises ChainError.
+    """
     final = chain.final_block()
-    return min(final, after + MAX_BLOCKS) if final > after else None
+    return min(final, taken + MAX_BLOCKS) if final > seen else None
 
 
 def chain_message(chain: Chain, after: int, last: int, time: int) -> Message:

@@ -84,6 +84,7 @@ class ChainState:
             self.block, self.block_hash, self.chain_time = block, block_hash, at
             for event in events:
                 self._take(event, effects)
+            effects.halted = list(dict.fromkeys(effects.halted))
             for account in effects.halted:
                 for book in self.books.values():
                     effects.ended += book.drop(account, "a request of the account on chain")
@@ -110,8 +111,7 @@ class ChainState:
             # Also of an account without a deposit: it could make one and trade when the request is ripe.
             what = "withdraw" if event.kind == "withdrawal_requested" else "cancel"
             ledger.halted.setdefault(account, set()).add((what, event.number))
-            if account not in effects.halted:
-                effects.halted.append(account)
+            effects.halted.append(account)
         elif event.kind == "withdrawn":
             ledger.move(account, self.tokens[event.number], -event.quanta)
             ledger.halted.get(account, set()).discard(("withdraw", event.number))

@@ -35,6 +35,7 @@ from darkpool.market import Grid, Market
 from darkpool.message import Message
 from darkpool.netting import Signers
 from darkpool.order import Terms
+from darkpool.timing import block_seconds, check_pace
 from darkpool.types import Address, Lots, PrivateKey, address_hex, parse_address
 
 VENUE: Final = "venue.json"
@@ -194,11 +195,16 @@ def deploy(
                 f"chain: its id is {chain.chain_id}, the venue lives on {found.chain_id}", "give its own node"
             )
         chain.attach(found.vault)
-        _check_window(settings, found.settle_window)
+        _check_clocks(settings, chain)
         return found
     signers = signers_of(seats)
     if settings.chain.vault:
         chain.attach(parse_address(settings.chain.vault))
+        if (number := chain.next_id()) != 1:
+            raise ConfigError(
+                f"chain.vault: {address_hex(chain.vault)} has settled before: settlement {number} is next",
+                "deploy a vault for this venue: its log knows nothing of settlements before it",
+            )
     else:
         _deploy_vault(settings, chain, signers, key)
     members = tuple(sorted(signers.addresses.values()))
@@ -207,7 +213,7 @@ def deploy(
             f"vault: {address_hex(chain.vault)} has another committee or other tokens",
             "deploy one for this venue",
         )
-    _check_window(settings, chain.settle_window())
+    _check_clocks(settings, chain)
     deployment = Deployment(
         secrets.token_bytes(32),
         chain.chain_id,
@@ -221,13 +227,15 @@ def deploy(
     return deployment
 
 
-def _check_window(settings: Settings, vault: int) -> None:
-    """A settlement can land for as long as the vault says, whatever the settings do."""
+def _check_clocks(settings: Settings, chain: Chain) -> None:
+    """A settlement can land for as long as the vault says, whatever the settings do; blocks come in time."""
+    vault = chain.settle_window()
     if settings.chain.settle_window != vault:
         raise ConfigError(
             f"chain.settle_window: {settings.chain.settle_window} s, but the vault's is {vault} s for good",
             f"set it to {vault}",
         )
+    check_pace(chain, block_seconds(chain) if settings.chain.rpc_url else settings.chain.block_seconds)
 
 
 def _deploy_vault(settings: Settings, chain: Chain, signers: Signers, key: PrivateKey) -> None:

@@ -34,6 +34,7 @@ from darkpool.state import MAX_UNSETTLED
 from darkpool.store.database import StoreError
 from darkpool.submitter import Standing, Submitter
 from darkpool.threads import Threads
+from darkpool.timing import CLOCK_SLACK_SECONDS, handover
 from darkpool.types import Signature, Tick
 from darkpool.windows import Cleared, Pending, fitting
 
@@ -222,16 +223,22 @@ class Engine:
                 self.halted, "the chain was reorganised below its finality: restore, or start anew"
             )
         while True:
-            last = next_block(self.chain, max(state.block, self._scanned))
+            seen = max(state.block, self._scanned)
+            last = next_block(self.chain, state.block, seen)
             if last is None:
                 return None
-            entry = chain_message(self.chain, max(state.block, self._scanned), last, 0)
+            entry = chain_message(self.chain, seen, last, 0)
             at, head = entry.integer("at"), next(iter(state.pending), None)
             expiring = state.lapses(at) or (head is not None and state.chain_time <= head.ends < at)
             far = entry.integer("block") - state.block >= MAX_BLOCKS  # members search the same range again
             if entry.fields["events"] or expiring or far or state.block < 0:
                 return entry
             self._scanned = entry.integer("block")
+
+    async def handover(self) -> str:
+        """Why nothing may be sealed now, if the vault's committee may change before it is settled."""
+        latest = max(int(time.time()), self.state.time) + CLOCK_SLACK_SECONDS
+        return await self._threads.chain(handover, self.chain, latest)
 
     # --- a round ------------------------------------------------------------------------------------
 
@@ -264,6 +271,8 @@ class Engine:
             book = self.state.books[market]
             book.check_seal(int(time.time()))
             # All that others must do is asked before anything is sealed.
+            if trouble := await self.handover():
+                raise Unavailable(trouble, "chain")
             epoch = await self._threads.chain(self.chain.epoch)
             await self.committee.ready(self.log.size, epoch)
             fields = {"market": market.hex(), "round": book.current_round.id, "epoch": epoch}
@@ -328,15 +337,8 @@ class Engine:
             if book.sealed is sealed:  # else its settle window passed meanwhile, and it is aborted
                 self.halt(str(error))
             return Closed(book.current_round, sealed, reason=str(error), seconds=seconds)
-        return Closed(
-            book.current_round,
-            sealed,
-            certificate,
-            effects.cleared,
-            effects,
-            seconds,
-            certificate.reason if certificate.result is None else "",
-        )
+        reason = certificate.reason if certificate.result is None else ""
+        return Closed(book.current_round, sealed, certificate, effects.cleared, effects, seconds, reason)
 
     # --- settlements --------------------------------------------------------------------------------
 
@@ -347,8 +349,8 @@ class Engine:
         """
         closed = []
         async with self._windows:  # or two callers would take the same rounds
-            epoch = await self._threads.chain(self.chain.epoch)
             while rounds := fitting(self.state.unsettled):
+                epoch = await self._threads.chain(self.chain.epoch)  # not before that of any of them
                 fields = {"id": self.state.next_settlement, "epoch": epoch, "rounds": rounds}
                 effects = (await self.commit_one(Draft("window", fields))).effects
                 closed += [] if effects.window is None else [effects.window]

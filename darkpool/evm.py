@@ -159,14 +159,22 @@ class Evm:
         return self._send(key, None, bytes.fromhex(str(data).removeprefix("0x")), gas)
 
     def send(
-        self, key: PrivateKey, name: str, address: Address, function: str, arguments: Sequence[Any], gas: int
+        self,
+        key: PrivateKey,
+        name: str,
+        address: Address,
+        function: str,
+        arguments: Sequence[Any],
+        gas: int,
+        fees: Fees | None = None,
     ) -> Receipt:
         """Call a function of a contract in a transaction signed by `key`, and wait until it is mined.
 
-        `gas` bounds what it may use; a remote node is asked for an estimate instead. Raises `ChainRefused`
-        with the contract's reason, if possible before anything is sent, and `ChainError`.
+        `gas` bounds what it may use; a remote node is asked for an estimate instead. `fees` is what it
+        offers; if None, what the next blocks take. Raises `ChainRefused` with the contract's reason, if
+        possible before anything is sent, and `ChainError`.
         """
-        return self._send(key, address, self.encoded(name, address, function, arguments), gas)
+        return self._send(key, address, self.encoded(name, address, function, arguments), gas, fees=fees)
 
     def encoded(self, name: str, address: Address, function: str, arguments: Sequence[Any]) -> bytes:
         """What a transaction says to call a function of a contract. Raises `ConfigError`."""
@@ -257,13 +265,8 @@ class Evm:
             self._asked(lambda: self._web3.eth.call(replay, block))
             raise ChainRefused("the transaction failed, and would not now", "send it again")
         created = receipt.get("contractAddress")
-        return Receipt(
-            tx_hash,
-            int(receipt["gasUsed"]),
-            block,
-            parse_address(created) if created else None,
-            int(receipt["effectiveGasPrice"]),
-        )
+        contract = parse_address(created) if created else None
+        return Receipt(tx_hash, int(receipt["gasUsed"]), block, contract, int(receipt["effectiveGasPrice"]))
 
     def call(self, name: str, address: Address, function: str, *arguments: Any) -> Any:  # noqa: ANN401
         """The value of a view function at the latest block; addresses come as checksummed text."""
@@ -297,14 +300,9 @@ class Evm:
         else:
             found = list(self._asked(lambda: kind.get_logs(dict(having), from_block, to_block)))
         events = [
-            Event(
-                int(entry["blockNumber"]),
-                int(entry["logIndex"]),
-                bytes(entry["transactionHash"]),
-                entry["args"],
-            )
-            for entry in found
-            if having.items() <= entry["args"].items()
+            Event(int(e["blockNumber"]), int(e["logIndex"]), bytes(e["transactionHash"]), e["args"])
+            for e in found
+            if having.items() <= e["args"].items()
         ]
         return sorted(events, key=lambda entry: (entry.block, entry.log_index))
 
@@ -317,11 +315,19 @@ class Evm:
             self._interfaces[name, address] = cached
         return cached
 
-    def _send(self, key: PrivateKey, to: Address | None, data: bytes, gas: int, value: int = 0) -> Receipt:
+    def _send(
+        self,
+        key: PrivateKey,
+        to: Address | None,
+        data: bytes,
+        gas: int,
+        value: int = 0,
+        fees: Fees | None = None,
+    ) -> Receipt:
         sender = address_of(key)
         estimate = self.estimate(sender, to, data) if data else gas
         allowed = estimate if self._tester is None else min(gas, EMBEDDED_GAS_LIMIT)
-        signed = self.sign(key, to, data, self.nonces(sender)[1], allowed, self.fees(), value)
+        signed = self.sign(key, to, data, self.nonces(sender)[1], allowed, fees or self.fees(), value)
         if self.post(signed) is not Posted.TAKEN:
             raise ChainError("node: took another transaction of this account meanwhile", "try again")
         return self._mined(signed.tx_hash)

@@ -19,7 +19,7 @@ from darkpool.market import Grid, Market
 from darkpool.order import Terms
 from darkpool.types import Address, Lots, Quanta
 
-MAX_HEAD: Final = 1 << 22
+MAX_HEAD: Final = 1 << 23
 MAX_BLOB: Final = 1 << 26
 MAX_BLOBS: Final = 1 << 17
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from darkpool.chain import Chain
@@ -16,7 +18,7 @@ from darkpool.engine import Committed, Engine
 from darkpool.errors import ChainError, ConfigError
 from darkpool.events import PAGE, Events
 from darkpool.log import Log, Watch
-from darkpool.market import Grid
+from darkpool.market import Market
 from darkpool.message import Message
 from darkpool.projection import Projector
 from darkpool.scheduler import Scheduler
@@ -62,8 +64,8 @@ async def open_venue(folder: Path, settings: Settings, sockets: Path) -> AsyncIt
 
         def projector(state: VenueState) -> Projector:
             if not projectors:
-                prices = _Prices(settings, state)
-                projectors.append(Projector(store, state, key, events.publish, prices.text, fold))
+                text = partial(price_text, settings)
+                projectors.append(Projector(store, state, key, events.publish, text, fold))
             return projectors[0]
 
         def watch(state: VenueState, sequence: int, root: bytes, entry: Message, effects: Effects) -> None:
@@ -133,16 +135,14 @@ async def _market(
     return view, settings
 
 
-class _Prices:
-    """Decimal prices of grid levels, for rows and events."""
+def price_text(settings: Settings, market: Market, level: Tick) -> str:
+    """The decimal price of a level in the terms of that market, which the settings may have left behind.
 
-    def __init__(self, settings: Settings, state: VenueState) -> None:
-        self._settings, self._state = settings, state
-
-    def text(self, market: bytes, level: int) -> str:
-        terms = self._state.books[market].terms.market
-        grid: Grid = terms.grid
-        for settings in self._settings.market:
-            if settings.name == terms.name:
-                return self._settings.instrument(settings).price_text(grid.price(Tick(level)))
-        return str(int(grid.price(Tick(level))))  # of a market that the settings no longer have
+    In quanta per lot if the settings no longer have the market. Raises ConfigError for a level it has not.
+    """
+    price = market.grid.price(level)
+    for chosen in settings.market:
+        if chosen.name == market.name:
+            own = replace(settings.instrument(chosen), lot=market.lot, tick=market.grid.tick)
+            return own.price_text(price)
+    return str(int(price))

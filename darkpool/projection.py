@@ -14,10 +14,11 @@ from typing import Final
 from darkpool.book import End, Ended, cancel_all_digest, cancel_digest
 from darkpool.effects import Effects
 from darkpool.engine import Committed
+from darkpool.errors import DarkpoolError
 from darkpool.jsonfields import hex_text
 from darkpool.listing import ListedOrder
 from darkpool.log import Watch
-from darkpool.market import Round, RoundState
+from darkpool.market import Market, Round, RoundState
 from darkpool.message import Message
 from darkpool.receipt import Kind, Receipt
 from darkpool.signed_settlement import SignedSettlement
@@ -37,7 +38,7 @@ from darkpool.store.records import (
     SettlementState,
 )
 from darkpool.store.venue_store import Changes, VenueStore
-from darkpool.types import Address, Nonce, PrivateKey
+from darkpool.types import Address, Nonce, PrivateKey, Tick
 from darkpool.windows import Cleared, Pending
 
 log = logging.getLogger("darkpool.projection")
@@ -79,8 +80,8 @@ class _Rows:
 class Projector:
     """Writes the read model of one store. Call it in the store's thread only.
 
-    `publish` is told of events once they are written; `fold` folds the log again, from its latest snapshot.
-    If the database is away, rows wait here: see `behind`.
+    `publish` is told of events once they are written; `price_text` is the decimal price of a market's level;
+    `fold` folds the log again, from its latest snapshot. While rows cannot be written, `behind` says why.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class Projector:
         state: VenueState,
         operator_key: PrivateKey,
         publish: Callable[[Sequence[EventRow]], None],
-        price_text: Callable[[bytes, int], str],
+        price_text: Callable[[Market, Tick], str],
         fold: Callable[[Watch], object],
     ) -> None:
         self._store, self._state, self._key = store, state, operator_key
@@ -97,6 +98,7 @@ class Projector:
         self._rows = _Rows()
         self._up_to = store.projected()
         self._lost = False  # an entry was not taken in, and the state has gone on
+        self._broken = False  # nor can it be by this program: to try again before a restart is of no use
         self.behind = ""
 
     def __call__(self, committed: Sequence[Committed]) -> bool:
@@ -113,23 +115,30 @@ class Projector:
         """Take in one entry, to be written with the next flush. Raises nothing, as `flush`."""
         if self._lost or one.sequence < self._up_to:
             return
+        if one.sequence > self._up_to:
+            self._lost, self.behind = True, f"entry {self._up_to} is missing"
+            return
         try:
             self._take(one)
             self._up_to = one.sequence + 1
         except StoreError as error:  # of a row it was to change
             self._lost, self.behind = True, error.message
+        except Exception as error:
+            log.exception("the read model stops before entry %d", one.sequence)
+            self._lost = self._broken = True
+            self.behind = f"entry {one.sequence} cannot be taken in ({type(error).__name__})"
 
     def flush(self) -> None:
         """Write what waits. Raises nothing: the log has it all."""
         try:
-            if self._lost:
+            if self._lost and not self._broken:
                 self._take_again()
             if self._lost:
                 return
             events = []
             if self._store.projected() < self._up_to:  # else all is written, or was, and we were not told
                 events = self._store.project(self._up_to, self._rows.changes())
-        except StoreError as error:
+        except DarkpoolError as error:
             self.behind = error.message
             log.warning("the read model is behind: %s", error)
             return
@@ -137,7 +146,7 @@ class Projector:
         self._publish(events)
 
     def _take_again(self) -> None:
-        """All entries that are not written, each with the state as it was. Raises StoreError."""
+        """All entries that are not written, each with the state as it was. Raises as `fold`."""
 
         def watch(state: VenueState, sequence: int, root: bytes, entry: Message, effects: Effects) -> None:
             self._state = state
@@ -146,7 +155,7 @@ class Projector:
         self._up_to, self._rows, self._lost, now = self._store.projected(), _Rows(), False, self._state
         try:
             self._fold(watch)
-        except StoreError:
+        except Exception:
             self._lost = True
             raise
         finally:
@@ -227,7 +236,7 @@ class Projector:
                 number,
                 RoundState.OPEN,
                 market_round.reference,
-                self._price_text(market, market_round.reference),
+                self._price_text(market_round.market, market_round.reference),
                 entry.text("source", 200),
                 at,
                 one.sequence,
@@ -239,6 +248,9 @@ class Projector:
         if market_round.state is RoundState.SEALED and sealed is not None:
             row = replace(
                 row,
+                reference=market_round.reference,
+                reference_price=self._price_text(market_round.market, market_round.reference),
+                terms_hash=state.books[market].terms.hash,
                 sealed_at=sealed.sealed_at,
                 orders=len(sealed.orders),
                 accounts=len(sealed.accounts),
@@ -254,7 +266,8 @@ class Projector:
         if result is not None:
             row = replace(row, result_sequence=one.sequence)
             if result.crossed:
-                row = replace(row, price=result.price, volume=result.volume)
+                text = self._price_text(market_round.market, result.price)  # of the grid as it is now
+                row = replace(row, price=result.price, price_text=text, volume=result.volume)
         self._rows.rounds[market, number] = row
         self._tell_round(at, row)
 
@@ -315,8 +328,10 @@ class Projector:
     def _tell_round(self, at: int, row: RoundRow) -> None:
         data: dict[str, object] = {"market": hex_text(row.market), "round": row.number, "state": row.state}
         data["reference"] = row.reference_price
-        if row.price is not None:
-            data |= {"price": self._price_text(row.market, row.price), "volume": row.volume}
+        if row.price_text is not None:
+            data["price"] = row.price_text
+        if row.volume is not None:
+            data["volume"] = row.volume
         if row.reason:
             data["reason"] = row.reason
         self._tell(at, None, "round", data)

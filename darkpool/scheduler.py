@@ -68,11 +68,12 @@ class Scheduler:
             await asyncio.sleep(seconds)
 
     async def _chain(self) -> None:
-        """Follow the chain."""
+        """Follow the chain, and say if it is about to change hands."""
         venue = self._venue
         try:
             await venue.engine.follow_chain()
-            venue.chain_answered, venue.chain_trouble = time.monotonic(), ""
+            venue.chain_trouble = await venue.engine.handover()
+            venue.chain_answered = time.monotonic()
         except ChainError as error:
             venue.chain_trouble = error.message
             raise

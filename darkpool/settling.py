@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
+from commitments.errors import CommitmentsError
 from darkpool.chain import Receipt
 from darkpool.config import Settings
 from darkpool.engine import Engine
@@ -68,21 +69,38 @@ class Settling:
         await self._engine.close_window()
 
     async def resume(self) -> None:
-        """Take in the signatures that were collected before a restart. Raises StoreError."""
+        """Take in the signatures that were collected before a restart. Raises StoreError.
+
+        What the database gives is checked as the vault would; members are asked again for what fails.
+        """
+        signers = self._engine.committee.signers
+        members, quorum = set(signers.addresses.values()), 2 * signers.threshold + 1
         under_way = (SettlementState.PENDING, SettlementState.SUBMITTED)
-        for row in await self._read(lambda store: store.settlements(states=under_way)):
-            if signatures := SignedSettlement.decode(row.payload).signatures:
-                self._engine.signatures[row.digest] = signatures
-                self._kept.add(row.digest)
+        rows = await self._read(lambda store: store.settlements(states=under_way))
+        pending = {own.digest: own for own in map(self._unsigned, self._engine.state.pending)}
+        for row in rows:
+            own = pending.get(row.digest)
+            if own is None or row.payload == own.encode():
+                continue  # over, or not signed yet
+            try:
+                signatures = SignedSettlement.decode(row.payload).signatures
+                replace(own, signatures=signatures).check(members, quorum)
+            except (CommitmentsError, DarkpoolError) as error:
+                log.warning("settlement %d: its signatures in the database are forgotten: %s", row.id, error)
+                continue
+            self._engine.signatures[row.digest] = signatures
+            self._kept.add(row.digest)
 
     async def step(self) -> None:
         """Close a window that is due; have what is pending signed; submit it.
 
         What can be done is done though something before it cannot: a settlement that is signed needs neither
-        database nor committee. Raises the first DarkpoolError.
+        database nor committee, so it is submitted before others are asked for, too. Raises the first
+        DarkpoolError.
         """
         first: DarkpoolError | None = None
-        for task in (self._close_due, self._engine.sign_pending, self._keep, self._submit):
+        tasks = (self._submit, self._close_due, self._engine.sign_pending, self._keep, self._submit)
+        for task in tasks:
             try:
                 await task()
             except DarkpoolError as error:

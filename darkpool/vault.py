@@ -43,6 +43,17 @@ class VaultTerms:
     guardian: Address | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """The next committee and guardian; anyone may put them into office from `ready_at` (unix seconds) on.
+
+    epoch: the number they will have; 0 if nothing is proposed.
+    """
+
+    epoch: int
+    ready_at: int
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
     """Where an event stands: block, then position in it. Orders the events of one chain."""

@@ -5,8 +5,10 @@ Real member processes, one of which is killed at a chosen moment and started aga
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,13 +16,15 @@ import pytest
 
 from commitments.params import INSECURE_TEST
 from darkpool.auction import PlainOrder
-from darkpool.committee.coordinator import Certificate
+from darkpool.committee import coordinator
+from darkpool.committee.coordinator import Certificate, Coordinator
 from darkpool.engine import Closed, Draft
-from darkpool.errors import PeerFault
+from darkpool.errors import PeerFault, Unavailable
 from darkpool.house import House
 from darkpool.market import RoundState, Side
 from darkpool.plan import Options
 from darkpool.run import Run
+from darkpool.settlement import Settlement
 from darkpool.types import Lots, Tick
 from tests.encrypted import (
     Committee,
@@ -32,6 +36,7 @@ from tests.encrypted import (
     settled,
 )
 from tests.faulty_member import FAULT, set_fault
+from tests.venue_support import signers, some_terms
 
 HONEST, FAULTY = "darkpool.committee.node", "tests.faulty_member"
 ORDERS = (
@@ -271,3 +276,23 @@ def test_a_round_stays_open_while_a_member_is_away(mortal: Mortal) -> None:
     closed = mortal.committee.run(engine.close(market))
     assert_certified(closed)
     mortal.check(run, closed)
+
+
+def test_members_that_do_not_answer_keep_a_settlement_no_longer_than_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coordinator, "SHORT_SECONDS", 0.2)
+    settlement = Settlement(1, 1, 1, bytes(32), bytes(32), (), ())
+
+    async def read(*_: int) -> list[bytes]:
+        return []
+
+    async def go() -> None:
+        asked = Coordinator(signers(), tmp_path, read, 0)
+        started = time.monotonic()
+        with pytest.raises(Unavailable, match=r"0/3 members signed: no answer within 0.2 s"):
+            await asked.settle(settlement, some_terms().domain, 0)
+        assert time.monotonic() - started < 2  # a link alone waits for 10 s
+        await asked.close()
+
+    asyncio.run(go())

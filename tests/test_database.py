@@ -151,6 +151,7 @@ def test_settlements_of_one_round_each_become_settlements_of_a_list_of_rounds(ur
     assert {row.flows for row in store.settlements()} == {"[]"}
     found = [(row.number, row.settlement) for row in store.rounds(b"\xaa" * 32)]
     assert found == [(2, bytes([2]) * 32), (1, bytes([1]) * 32)]
+    assert {row.price_text for row in store.rounds(b"\xaa" * 32)} == {None}
     opened.close()
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from darkpool.committee import follower as module
+from darkpool.committee import transport
 from darkpool.committee.follower import Follower
 from darkpool.committee.member_link import MemberLink
 from darkpool.committee.node import Node
@@ -108,6 +109,22 @@ def test_it_sends_what_there_is_and_what_is_added(
                 await follower.caught_up(more, SECONDS)
                 assert (host.member.log.size, follower.lag) == (more, 0)
             assert follower.fault == ""
+
+    asyncio.run(go())
+
+
+def test_large_entries_go_in_frames_that_hold_them(
+    host: Host, venue: Venue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    largest, size = max(map(len, venue.entries)), len(venue.entries)
+    assert sum(map(len, venue.entries)) > 2 * largest
+    monkeypatch.setattr(transport, "MAX_FRAME", largest + 1_000)
+    monkeypatch.setattr(module, "BATCH_BYTES", largest - 1)
+
+    async def go() -> None:
+        async with following(host, reader(venue.entries), size) as (_, follower):
+            await follower.caught_up(size, SECONDS)
+            assert host.member.log.size == size
 
     asyncio.run(go())
 

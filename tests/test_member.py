@@ -22,6 +22,7 @@ from darkpool.netting import Signers
 from darkpool.order import Terms
 from darkpool.store.database import StoreError
 from darkpool.store.log_store import LogStore
+from darkpool.timing import CLOCK_SLACK_SECONDS
 from darkpool.types import Quanta, TokenIndex
 from tests.member_host import Host, fresh_venue, refusal, sealed_venue
 from tests.test_admission import broken
@@ -110,14 +111,14 @@ def test_what_is_no_entry_is_refused(host: Host, venue: Venue, data: bytes) -> N
 
 def test_an_entry_of_the_future_may_be_right_later(host: Host) -> None:
     """Clocks differ; it is only to be sent again."""
-    ahead = Venue(now=int(time.time()) + module.CLOCK_SLACK_SECONDS + 60)
+    ahead = Venue(now=int(time.time()) + CLOCK_SLACK_SECONDS + 60)
     assert "ahead of this member's clock" in refusal(host.append(ahead.entries), retry=True)
     assert host.member.log.size == 0
-    near = Venue(now=int(time.time()) + module.CLOCK_SLACK_SECONDS - 10)
+    near = Venue(now=int(time.time()) + CLOCK_SLACK_SECONDS - 10)
     near.place("ada", buy(1, 1))
     assert host.append(near.entries).op == "appended"
     again = Message.decode(near.entries[-1])
-    late = Message("order", {"time": int(time.time()) + module.CLOCK_SLACK_SECONDS + 60}, again.blobs)
+    late = Message("order", {"time": int(time.time()) + CLOCK_SLACK_SECONDS + 60}, again.blobs)
     assert "ahead" in refusal(host.append([late.encode()]), retry=True)
 
 

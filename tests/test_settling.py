@@ -1,4 +1,4 @@
-"""`darkpool operator settling` on a real anvil: the guardian pauses and resumes, and nobody else does."""
+"""`darkpool operator settling` and `committee` on a real anvil: the guardian pauses, and is replaced."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from typer.testing import CliRunner
@@ -16,9 +16,13 @@ from darkpool.cli.app import app
 from darkpool.config import Settings
 from darkpool.deployment import deploy, operator_key, seats_of
 from darkpool.eip712 import address_of, fresh_key
-from darkpool.errors import ConfigError
+from darkpool.errors import ChainRefused, ConfigError
 from darkpool.types import Address, address_hex
+from darkpool.vault import DEFAULT_COMMITTEE_DELAY
 from tests.anvil import running_anvil
+from tests.handover import propose
+
+INSECURE: Final = {"venue": {"profile": "insecure-test"}}
 
 
 @dataclass
@@ -27,10 +31,10 @@ class Deployed:
     url: str
     chain: Chain
 
-    def said(self, word: str, *options: str) -> dict[str, Any]:
+    def said(self, word: str, *options: str, group: str = "settling") -> dict[str, Any]:
         result = CliRunner().invoke(
             app,
-            ["operator", "settling", word, "--data", str(self.folder), "--json", *options],
+            ["operator", group, word, "--data", str(self.folder), "--json", *options],
             env={"DARKPOOL_CHAIN__RPC_URL": self.url},
             catch_exceptions=False,
         )
@@ -39,7 +43,7 @@ class Deployed:
 
 def deployed(folder: Path, url: str, guardian: Address | None = None) -> Deployed:
     chosen = {"rpc_url": url, "guardian": address_hex(guardian) if guardian else ""}
-    settings = Settings.load(folder, {"venue": {"profile": "insecure-test"}, "chain": chosen})
+    settings = Settings.load(folder, {**INSECURE, "chain": chosen})
     chain, key = Chain.rpc(url, 0), operator_key(folder)
     chain.fund(address_of(key), 10**20)
     deploy(folder, settings, chain, seats_of(folder, settings, lambda _: None), key)
@@ -75,3 +79,17 @@ def test_a_guardian_of_its_own_pauses_with_its_key(tmp_path: Path, url: str) -> 
     venue.chain.fund(address_of(guardian))
     assert venue.said("pause", "--key-file", str(file))["paused"]
     assert venue.chain.paused()
+
+
+def test_the_operator_puts_the_next_guardian_into_office(tmp_path: Path, url: str) -> None:
+    venue, guardian = deployed(tmp_path, url), address_of(fresh_key())
+    with pytest.raises(ChainRefused, match="nothing was proposed"):
+        venue.said("activate", group="committee")
+    dealt = seats_of(tmp_path, Settings.load(tmp_path, INSECURE), lambda _: None)
+    propose(venue.chain, dealt, operator_key(tmp_path), guardian)
+    with pytest.raises(ChainRefused, match="the delay has not passed"):
+        venue.said("activate", group="committee")
+    venue.chain.advance(DEFAULT_COMMITTEE_DELAY)
+    answer = venue.said("activate", group="committee")
+    assert (answer["epoch"], answer["block"]) == (2, venue.chain.head())
+    assert venue.chain.guardian() == guardian

@@ -232,7 +232,7 @@ MOVES = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(MOVES)
 def test_whatever_lands_or_expires_in_whatever_order_every_round_ends_once(moves: list[str]) -> None:
     venue = Venue(names=("ada", "ben"))

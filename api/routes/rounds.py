@@ -42,21 +42,19 @@ async def list_rounds(
     market: MarketPath, venue: VenueOf, before: BeforeQuery = None, limit: LimitQuery = DEFAULT_PAGE
 ) -> RoundPage:
     """A market's rounds, newest first."""
-    view = market_of(venue, market)
+    market_of(venue, market)
     rows = await venue.read(lambda store: store.rounds(market, before=before, limit=limit))
-    return RoundPage(
-        [RoundView.of(view, row) for row in rows], rows[-1].number if len(rows) == limit else None
-    )
+    return RoundPage([RoundView.of(row) for row in rows], rows[-1].number if len(rows) == limit else None)
 
 
 @router.get("/{market}/{number}", responses=_SEALED)
 async def show_round(market: MarketPath, number: NumberPath, venue: VenueOf) -> RoundView:
     """One round: its state, and its result once there is one."""
-    view = market_of(venue, market)
+    market_of(venue, market)
     row = await venue.read(lambda store: store.round(market, number))
     if row is None:
         raise _unknown(number)
-    return RoundView.of(view, row)
+    return RoundView.of(row)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ def leave(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, and end.")] = False,
     wait: Annotated[bool, typer.Option(help="Wait for the vault's delay, and collect.")] = True,
+    max_fee_gwei: Annotated[int, typer.Option(help="Most to offer per gas.", min=1, max=1_000_000)] = 200,
     home: HomeOption = DEFAULT_HOME,
     rpc_url: ChainOption = DEFAULT_RPC,
     passphrase_file: PassphraseOption = None,
@@ -59,7 +60,7 @@ def leave(
 
     goal, secrets = _known(home, keystore, vault, cancel_up_to, passphrase_file)
     burn = cancel or cancel_up_to is not None
-    leaving = Exit.open(rpc_url, secrets, goal, cancel=burn)
+    leaving = Exit.open(rpc_url, secrets, goal, cancel=burn, max_fee_gwei=max_fee_gwei)
     found = leaving.position()
     plan = plan_view(goal, leaving.chain_id, found, cancel=burn)
     if not as_json:

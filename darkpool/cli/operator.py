@@ -9,11 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from darkpool.cli import settling
+from darkpool.cli import committee, settling
 from darkpool.cli.options import DEFAULT_FOLDER, FolderOption, JsonOption
 
 operator = typer.Typer(help="The operator's word to a running venue.", no_args_is_help=True)
 operator.add_typer(settling.settling, name="settling")
+operator.add_typer(committee.committee, name="committee")
 
 _EXPIRES_SECONDS = 30
 

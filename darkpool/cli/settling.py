@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from darkpool.cli.options import DEFAULT_FOLDER, FolderOption, JsonOption
 from darkpool.cli.settle import private_key
 from darkpool.cli.trader import say
+
+if TYPE_CHECKING:
+    from darkpool.chain import Chain
 
 settling = typer.Typer(
     help="Pause or resume settling on chain, as the vault's guardian.", no_args_is_help=True
@@ -39,15 +42,13 @@ def resume(
     _say(data, key_file, paused=False, as_json=as_json)
 
 
-def _say(data: Path, key_file: Path | None, *, paused: bool, as_json: bool) -> None:
+def attached(data: Path) -> Chain:
+    """The vault of a venue's folder, on its chain. Raises ConfigError, ChainError."""
     from darkpool import devnet
     from darkpool.chain import Chain
     from darkpool.config import Settings
-    from darkpool.deployment import Deployment, operator_key
-    from darkpool.eip712 import address_of
+    from darkpool.deployment import Deployment
     from darkpool.errors import ConfigError
-    from darkpool.jsonfields import hex_text
-    from darkpool.types import address_hex
 
     deployment, settings = Deployment.load(data), Settings.load(data)
     if deployment is None:
@@ -60,6 +61,17 @@ def _say(data: Path, key_file: Path | None, *, paused: bool, as_json: bool) -> N
             "give its own node",
         )
     chain.attach(deployment.vault)
+    return chain
+
+
+def _say(data: Path, key_file: Path | None, *, paused: bool, as_json: bool) -> None:
+    from darkpool.deployment import operator_key
+    from darkpool.eip712 import address_of
+    from darkpool.errors import ConfigError
+    from darkpool.jsonfields import hex_text
+    from darkpool.types import address_hex
+
+    chain = attached(data)
     key = private_key(key_file) if key_file else operator_key(data)
     if address_of(key) != chain.guardian():
         raise ConfigError(

@@ -15,6 +15,7 @@ from darkpool.chain import Chain, Receipt
 from darkpool.client.trader_home import TraderHome
 from darkpool.client.vault_position import GAS, Call, Position, position, token_balance
 from darkpool.errors import ChainError, ChainRefused, ConfigError
+from darkpool.evm import Fees
 from darkpool.keystore import Keystore
 from darkpool.types import Address, address_hex
 
@@ -23,6 +24,7 @@ AWAY_SECONDS: Final = 300.0
 """For how long a node may be away while nothing but time is waited for."""
 
 UNMINED_SECONDS: Final = 60.0
+MAX_FEE_GWEI: Final = 200
 _GWEI: Final = 10**9
 _ETHER: Final = 10**18
 
@@ -67,10 +69,19 @@ class Done:
 class Exit:
     """One account on its way out of one vault. Raises ChainError whenever the node does not answer.
 
-    With `cancel` the account's unused nonces below the mark are burnt as well.
+    With `cancel` the account's unused nonces below the mark are burnt as well. No transaction offers more
+    than `max_fee_gwei` per gas.
     """
 
-    def __init__(self, chain: Chain, keystore: Keystore, goal: Target, *, cancel: bool = False) -> None:
+    def __init__(
+        self,
+        chain: Chain,
+        keystore: Keystore,
+        goal: Target,
+        *,
+        cancel: bool = False,
+        max_fee_gwei: int = MAX_FEE_GWEI,
+    ) -> None:
         """Raises ConfigError for another chain or unknown nonces, ChainError if no vault lies there."""
         if cancel and goal.mark is None:
             raise ConfigError(
@@ -84,13 +95,22 @@ class Exit:
             )
         chain.attach(goal.vault)
         self._chain, self._keystore, self._cancel, self._mark = chain, keystore, cancel, goal.mark or 0
+        self._max_fee_gwei = max_fee_gwei
         self._refused: set[Call] = set()
 
     @classmethod
-    def open(cls, rpc_url: str, keystore: Keystore, goal: Target, *, cancel: bool = False) -> Exit:
+    def open(
+        cls,
+        rpc_url: str,
+        keystore: Keystore,
+        goal: Target,
+        *,
+        cancel: bool = False,
+        max_fee_gwei: int = MAX_FEE_GWEI,
+    ) -> Exit:
         """By a node of its chain. Raises as the constructor."""
         chain = Chain.rpc(rpc_url, finality=0)  # what counts is what the next transaction meets
-        return cls(chain, keystore, goal, cancel=cancel)
+        return cls(chain, keystore, goal, cancel=cancel, max_fee_gwei=max_fee_gwei)
 
     @property
     def chain_id(self) -> int:
@@ -117,7 +137,8 @@ class Exit:
         """Do what is left to do, telling of each transaction and of the seconds left; how things stand then.
 
         Without `wait` it ends when nothing is left but to wait. What a settlement credits after a request
-        stays in the balance: the next run takes it. Raises ChainRefused if the gas cannot be paid.
+        stays in the balance: the next run takes it. Raises ChainRefused if the gas cannot be paid, ChainError
+        before the first transaction for which the node asks too high a fee.
         """
         found = self._made(found, self._ready(found), done)  # of an earlier run
         found = self._made(found, found.requests(cancel=self._cancel), done)
@@ -140,6 +161,7 @@ class Exit:
         """How things stand after these calls. One that is refused keeps no other from being made."""
         if not calls:
             return found
+        self._fees()  # a fee that is a lie must not become a demand for ether
         _check_ether(found, calls)
         for call in calls:
             try:
@@ -151,8 +173,19 @@ class Exit:
         return self._look()
 
     def _sent(self, call: Call) -> Receipt:
-        key, gas = self._keystore.private_key, GAS[call.function]
-        return self._chain.evm.send(key, "Vault", self._chain.vault, call.function, call.arguments, 2 * gas)
+        key, gas, vault = self._keystore.private_key, GAS[call.function], self._chain.vault
+        return self._chain.evm.send(key, "Vault", vault, call.function, call.arguments, 2 * gas, self._fees())
+
+    def _fees(self) -> Fees:
+        """What the node asks for now. Raises ChainError above the bound."""
+        fees = self._chain.evm.fees()
+        if fees.most > self._max_fee_gwei * _GWEI:
+            raise ChainError(
+                f"fees: up to {fees.most / _GWEI:.4g} gwei would be offered, "
+                f"--max-fee-gwei is {self._max_fee_gwei}",
+                "ask another node whether that is so; wait, or raise it: the same command goes on",
+            )
+        return fees
 
     def _withdrawn(self, call: Call) -> Done:
         contract, account = self._chain.tokens[call.arguments[0]].contract, self._keystore.address

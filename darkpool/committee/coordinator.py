@@ -292,7 +292,8 @@ class Coordinator:
     async def settle(self, settlement: Settlement, domain: eip712.Domain, size: int) -> tuple[Signature, ...]:
         """The signatures of the first 2t+1 members to give them, in the vault's order; others may be away.
 
-        `size` is of the log that has the settlement pending. Raises Unavailable if there are too few.
+        `size` is of the log that has the settlement pending. Raises Unavailable if there are too few in
+        SHORT_SECONDS.
         """
         request, digest = Message("settle", {"id": settlement.id}), settlement_digest(settlement, domain)
 
@@ -306,13 +307,16 @@ class Coordinator:
         tasks = [asyncio.create_task(signed(index)) for index in self._links]
         needed, found, reason = 2 * self.signers.threshold + 1, list[Signature](), ""
         try:
-            for done in asyncio.as_completed(tasks):
-                try:
-                    found.append(await done)
-                except (PeerFault, Unavailable) as error:
-                    reason = reason or str(error)
-                if len(found) == needed:
-                    return ordered_signatures(settlement, domain, found)
+            async with asyncio.timeout(SHORT_SECONDS):
+                for done in asyncio.as_completed(tasks):
+                    try:
+                        found.append(await done)
+                    except (PeerFault, Unavailable) as error:
+                        reason = reason or str(error)
+                    if len(found) == needed:
+                        return ordered_signatures(settlement, domain, found)
+        except TimeoutError:
+            reason = reason or f"no answer within {SHORT_SECONDS:g} s"
         finally:
             for task in tasks:
                 task.cancel()

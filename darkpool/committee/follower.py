@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import accumulate
 from typing import Final
 
 from commitments.errors import DecodeError
 from darkpool.committee.member_link import MemberLink
+from darkpool.committee.transport import MAX_FRAME
 from darkpool.errors import DarkpoolError, PeerFault
 from darkpool.message import Message
 from darkpool.tasks import guarded
 
-BATCH: Final = 64
+BATCH: Final = 64  # entries
+BATCH_BYTES: Final = MAX_FRAME // 2
 APPEND_SECONDS: Final = 300.0
 PAUSE_SECONDS: Final = 0.2
 
@@ -88,7 +91,7 @@ class Follower:
 
     async def _send(self) -> None:
         first = self._has or 0
-        entries = await self._read(first, min(BATCH, self._size - first))
+        entries = _fitting(await self._read(first, min(BATCH, self._size - first)))
         reply = await self._link.ask(Message("append", {"first": first}, entries), APPEND_SECONDS)
         if reply.op == "refused" and reply.fields.get("retry") is not True:
             self.fault = f"{self._link.name}: {reply.fields.get('reason')}"
@@ -98,3 +101,9 @@ class Follower:
             await asyncio.sleep(PAUSE_SECONDS)
             return
         self._has = reply.integer("size")
+
+
+def _fitting(entries: Sequence[bytes]) -> Sequence[bytes]:
+    """The first one, and those after it that go into the same frame."""
+    sizes = accumulate(map(len, entries))
+    return entries[: max(1, sum(size <= BATCH_BYTES for size in sizes))]

@@ -38,10 +38,9 @@ from darkpool.netting import Signers
 from darkpool.settlement import sign
 from darkpool.store.database import StoreError
 from darkpool.store.member_store import MemberStore
+from darkpool.timing import CLOCK_SLACK_SECONDS, FRESH_BLOCKS, handover
 
-CLOCK_SLACK_SECONDS: Final = 30
 START_SECONDS: Final = 60.0
-FRESH_BLOCKS: Final = 10  # final blocks the log may lag behind when a list is signed
 MAX_EARLY_BYTES: Final = 1 << 20
 MAX_EARLY_GENERATIONS: Final = 1_000
 _GENERATION_BYTES: Final = 4
@@ -170,14 +169,16 @@ class Member:
 
     async def _sign(self, request: Message) -> Message:
         self.handed.check_patience()
-        await self._check_fresh(self.log.state.epoch)
+        book = self.log.state.sealed
+        if book is not None and book.sealed is not None:
+            await self._check_fresh(self.log.state.epoch, book.sealed.sealed_at)
         return await self.rounds.sign(request)
 
     async def _ready(self, request: Message) -> Message:
         """Whether it would sign a list sealed now; asked before one is, so that it stays open if not."""
         if self.handed.late:
             raise Unavailable("orders handed to this member wait to be logged", "committee")
-        await self._check_fresh(request.integer("epoch", 1))
+        await self._check_fresh(request.integer("epoch", 1), int(time.time()) + CLOCK_SLACK_SECONDS)
         return Message("ready")
 
     async def _settle(self, request: Message) -> Message:
@@ -277,11 +278,11 @@ class Member:
         if found != (terms.chain_id, terms.contract, terms.tokens, terms.settle_window):
             raise OrderRefused("market: chain, vault, tokens or settle window are not those of this member's")
 
-    async def _check_fresh(self, epoch: int) -> None:
-        """The log has what the chain says, but for the latest blocks, and the vault this epoch.
+    async def _check_fresh(self, epoch: int, sealed_at: int) -> None:
+        """The log has what the chain says, but for the latest blocks, and the vault this epoch to the end.
 
-        Else an account could trade what it has withdrawn, or a list be sealed for a settlement that must
-        revert. Raises Unavailable: the log can still follow.
+        Else an account could trade what it has withdrawn, or a list sealed at `sealed_at` be settled by a
+        transaction that must revert. Raises Unavailable: the log can still follow.
         """
         chain, state = self._chain, self.log.state
         if chain is None:
@@ -293,6 +294,8 @@ class Member:
             if missing or state.lapses(late):
                 raise Unavailable(f"chain: the log lacks what happened up to block {settled}", "chain")
         await self._check_epoch(epoch)
+        if trouble := await asyncio.to_thread(handover, chain, sealed_at):
+            raise Unavailable(trouble, "chain")
 
     async def _check_epoch(self, epoch: int) -> None:
         """The vault's present one, as our node shows it. Raises Unavailable."""

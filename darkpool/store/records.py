@@ -86,8 +86,10 @@ class OrderRow:
 class RoundRow:
     """One auction of one market; what is not known yet is None.
 
-    reference_price: decimal text of the reference level; root: of the sealed list; digest: what members
-    signed of it; settlement: the digest of the one it is in.
+    terms_hash: of the terms it was sealed under, of those it was opened under until then; reference_price,
+    price_text: decimal text of the levels reference and price on the grid of those terms (a round from before
+    layout 3 has no price_text); root: of the sealed list; digest: what members signed of it; settlement: the
+    digest of the one it is in.
     """
 
     market: bytes
@@ -105,6 +107,7 @@ class RoundRow:
     root: bytes | None = None
     digest: bytes | None = None
     price: int | None = None
+    price_text: str | None = None
     volume: int | None = None
     settlement: bytes | None = None
     seal_sequence: int | None = None

@@ -164,6 +164,7 @@ class Round(Table, table=True):
     root: bytes | None
     digest: bytes | None
     price: int | None = _int(null=True)
+    price_text: str | None
     volume: int | None = _int(null=True)
     settlement: bytes | None
     seal_sequence: int | None = _int(null=True)

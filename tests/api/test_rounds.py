@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -29,7 +30,7 @@ def told(venue: StandIn) -> None:
     filled(venue, 5)
     venue.log(b"seal")
 
-    def a_round(number: int, state: RoundState, **known: int | bytes) -> RoundRow:
+    def a_round(number: int, state: RoundState, **known: int | bytes | str) -> RoundRow:
         return RoundRow(MARKET, number, state, 4, "2000.00", "last", NOW, 0, terms().hash, **known)  # type: ignore[arg-type]
 
     rounds = [
@@ -40,6 +41,7 @@ def told(venue: StandIn) -> None:
             orders=2,
             root=b"\x01" * 32,
             price=5,
+            price_text="2000.05",
             volume=9,
             settlement=b"\x01" * 32,
         ),
@@ -74,16 +76,18 @@ async def test_a_round_shows_its_result_in_levels_and_decimals(client: httpx.Asy
     assert (found["state"], found["price"], found["price_text"], found["root"]) == ("open", None, None, None)
 
 
-async def test_a_price_of_an_older_grid_has_no_decimal(client: httpx.AsyncClient, venue: StandIn) -> None:
+async def test_a_price_of_an_older_grid_is_the_decimal_it_was(
+    client: httpx.AsyncClient, venue: StandIn
+) -> None:
     row = venue.store.round(MARKET, 1)
     assert row is not None
     venue.log(b"terms")
-    older = RoundRow(
-        MARKET, 4, RoundState.SETTLED, 4, "1.00", "last", NOW, 0, bytes(32), root=row.root, price=255
-    )
-    venue.store.project(venue.tree.size, Changes(rounds=[older]))
-    found = (await client.get(f"{ROUNDS}/4")).json()
-    assert (found["price"], found["price_text"]) == (255, None)
+    older = replace(row, number=4, terms_hash=bytes(32), price=255, price_text="1.05")
+    without = replace(older, number=5, price_text=None)  # of an earlier version of darkpool
+    venue.store.project(venue.tree.size, Changes(rounds=[older, without]))
+    for number, text in ((4, "1.05"), (5, None)):
+        found = (await client.get(f"{ROUNDS}/{number}")).json()
+        assert (found["price"], found["price_text"]) == (255, text)
 
 
 async def test_a_sealed_list_reads_as_one(client: httpx.AsyncClient) -> None:

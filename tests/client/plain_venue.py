@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, cast
@@ -39,7 +39,7 @@ from darkpool.log import Log, Watch, nobody
 from darkpool.market import Market, RoundState
 from darkpool.message import Message
 from darkpool.netting import Signers, seal_totals
-from darkpool.operator import _Prices
+from darkpool.operator import price_text
 from darkpool.order import Terms
 from darkpool.projection import Projector
 from darkpool.settlement import Settlement, ordered_signatures, sign
@@ -310,8 +310,8 @@ async def _opened(
         return Log.open(store, seats()[0].committee.key, signers(), watch)
 
     log = await threads.store(fold, nobody)
-    prices = _Prices(chosen, log.state)
-    projector = Projector(store, log.state, OPERATOR, events.publish, prices.text, fold)
+    text = partial(price_text, chosen)
+    projector = Projector(store, log.state, OPERATOR, events.publish, text, fold)
     submitter = Submitter(chain, OPERATOR, FeeLimits())
     engine = Engine(log, chain, cast("Coordinator", committee), submitter, threads, projector)
     return Venue(chosen, folder, engine, threads, store, projector, events, OPERATOR)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,13 +14,16 @@ import pytest
 
 from darkpool.client.trader import AsyncTrader
 from darkpool.client.venue_api import ORDER_TYPE
+from darkpool.errors import Unavailable
 from darkpool.market import RoundState
 from darkpool.message import Message
+from darkpool.projection import Projector
 from darkpool.store.database import StoreError
 from darkpool.store.log_store import LogStore
+from darkpool.store.records import EventRow
 from darkpool.store.venue_store import VenueStore
 from tests.client.conftest import Play
-from tests.client.plain_venue import URL, PlainVenue
+from tests.client.plain_venue import URL, PlainVenue, plain_venue
 from tests.client.test_trading import buy, sell
 
 
@@ -124,3 +131,69 @@ def test_rows_that_could_not_be_made_are_made_again_from_the_log(
             assert await v.venue.read(VenueStore.projected) == v.engine.log.size
 
     play(scenario)
+
+
+def prices_told(rows: Sequence[EventRow], number: int) -> list[str]:
+    """Of a round, by its events."""
+    data = [json.loads(row.data) for row in rows if row.kind == "round"]
+    return [d["price"] for d in data if d["round"] == number and "price" in d]
+
+
+def test_rows_made_again_after_a_change_of_terms_have_the_prices_of_their_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with plain_venue(tmp_path) as v, v.trader("ada") as ada, v.trader("ben") as ben:
+            await two_traders(v, ada, ben)
+            await ben.submit(sell("0.30"))
+
+            def away(*_: object) -> object:
+                raise StoreError("database: it went")
+
+            with monkeypatch.context() as gone:
+                gone.setattr(VenueStore, "round", away)
+                await v.close_round(settle=False)
+                grid = v.view.terms.market.grid
+                await v.venue.change_terms(v.view, replace(grid, levels=2))
+                assert v.venue.status().database
+            await v.venue.catch_up()
+            assert not v.venue.status().database
+            await v.settle()
+            events = await v.venue.read(lambda store: store.events())
+            assert prices_told(events, 1) == ["2000.00"] * 3
+            assert [f.state for f in await ada.fills()] == ["settled"]
+
+    asyncio.run(scenario())
+
+
+def test_a_venue_whose_read_model_stopped_goes_on_says_so_and_mends_it_at_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with plain_venue(tmp_path) as v, v.trader("ada") as ada, v.trader("ben") as ben:
+            await two_traders(v, ada, ben)
+            placed = await ben.submit(sell("0.30"))
+            entry = await v.venue.read(lambda store: store.entry(placed.receipt.sequence))
+
+            def wrong(*_: object) -> None:
+                raise KeyError("of this version of darkpool")
+
+            with monkeypatch.context() as broken:
+                broken.setattr(Projector, "_cleared", wrong)
+                await v.close_round(settle=False)
+            await v.venue.settling.close_now()
+            with pytest.raises(StoreError, match="there is none of digest"):
+                await v.venue.settling.step()  # there is no row to note it in
+            assert v.chain.next_id() == 2  # it has landed all the same
+            await v.engine.follow_chain()
+            assert "cannot be taken in (KeyError)" in v.venue.status().database
+            await v.open_round()
+            with pytest.raises(Unavailable, match="read model: behind"):
+                await v.venue.submit(Message.decode(entry).blobs[0])
+            await v.restart()
+            await v.engine.add_market(v.view.terms)
+            assert not v.venue.status().database
+            assert await v.venue.read(VenueStore.projected) == v.engine.log.size
+            assert [f.state for f in await ada.fills()] == ["settled"]
+
+    asyncio.run(scenario())

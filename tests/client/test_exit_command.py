@@ -232,6 +232,35 @@ def test_without_ether_it_says_how_much_is_missing_and_where(leaver: Leaver) -> 
     assert leaver.chain.withdrawal_requests() == []
 
 
+def set_base_fee(leaver: Leaver, gwei: int) -> None:
+    leaver.rpc("anvil_setNextBlockBaseFeePerGas", hex(gwei * 10**9))
+    leaver.rpc("evm_mine")
+
+
+def test_no_more_than_the_limit_is_offered_for_gas(leaver: Leaver) -> None:
+    set_base_fee(leaver, 150)
+    done = leaver.run(code=4)
+    assert re.search(r"fees: up to [23]\d\d\.?\d* gwei would be offered, --max-fee-gwei is 200", done.stderr)
+    assert leaver.chain.withdrawal_requests() == []
+    leaver.run("--no-wait", "--max-fee-gwei", "400")
+    assert len(leaver.chain.withdrawal_requests()) == 2
+
+
+def test_a_fee_that_rose_during_the_wait_is_refused_too(leaver: Leaver) -> None:
+    set_base_fee(leaver, 1)
+    with leaver.started() as process:
+        assert process.stderr is not None
+        while not process.stderr.readline().startswith("waiting"):
+            pass
+        leaver.rpc("evm_increaseTime", DEFAULT_DELAY)
+        set_base_fee(leaver, 500)
+        _, err = process.communicate(timeout=SECONDS)
+    set_base_fee(leaver, 1)
+    assert process.returncode == 4
+    assert "gwei would be offered, --max-fee-gwei is 200" in err
+    assert leaver.balances() == [200, 100]
+
+
 def test_a_token_whose_contract_is_broken_keeps_no_other_in(leaver: Leaver) -> None:
     leaver.rpc("anvil_setCode", address_hex(leaver.chain.token(BASE).contract), "0x60006000fd")
     leaver.run("--no-wait")

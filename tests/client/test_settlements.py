@@ -14,14 +14,17 @@ import pytest
 
 from darkpool.client.trader import AsyncTrader
 from darkpool.config import RoundSettings, SettlementSettings
+from darkpool.eip712 import sign_digest
 from darkpool.errors import OrderRefused, Unavailable
 from darkpool.market import RoundState
+from darkpool.settlement import ordered_signatures, sign
 from darkpool.settling import Settling
 from darkpool.signed_settlement import SignedSettlement
 from darkpool.store.database import StoreError
 from darkpool.store.records import FillState, SettlementRow, SettlementState
+from darkpool.types import PrivateKey, Signature
 from darkpool.windows import estimated_gas
-from tests.client.plain_venue import PlainVenue, plain_venue
+from tests.client.plain_venue import PlainVenue, plain_venue, seats
 from tests.client.test_trading import buy, sell
 
 
@@ -90,6 +93,49 @@ def test_a_kill_after_any_step_changes_nothing_of_what_is_settled(tmp_path: Path
             assert await p.rounds() == [RoundState.SETTLED] * 2
             (row,) = await p.rows()
             assert (row.state, len(json.loads(row.rounds))) == (SettlementState.SETTLED, 2)
+
+    asyncio.run(scenario())
+
+
+def damaged(signed: SignedSettlement, how: str) -> bytes:
+    """What a database might give back instead of the settlement with its signatures."""
+    first, *others = signed.signatures
+    stranger = sign_digest(signed.digest, PrivateKey(b"\x77" * 32))
+    flipped = Signature(bytes([first[0] ^ 1]) + first[1:])
+    another = replace(signed.settlement, id=signed.settlement.id + 1)
+    payloads = {
+        "too few": replace(signed, signatures=tuple(others)).encode(),
+        "not a member's": replace(signed, signatures=(stranger, *others)).encode(),
+        "a bit": replace(signed, signatures=(flipped, *others)).encode(),
+        "of another": SignedSettlement(
+            signed.domain,
+            another,
+            ordered_signatures(
+                another, signed.domain, [sign(another, signed.domain, seat.signing_key) for seat in seats()]
+            ),
+        ).encode(),
+        "no message": b"\x00" * 40,
+    }
+    return payloads[how]
+
+
+@pytest.mark.parametrize("how", ["too few", "not a member's", "a bit", "of another", "no message"])
+def test_signatures_that_the_database_spoilt_are_asked_for_again(tmp_path: Path, how: str) -> None:
+    async def scenario() -> None:
+        async with pair(tmp_path) as p:
+            await p.cross()
+            await p.v.venue.settling.close_now()
+            await p.v.engine.sign_pending()
+            await p.v.venue.settling._keep()
+            (row,) = await p.rows()
+            spoilt = damaged(SignedSettlement.decode(row.payload), how)
+            await p.v.venue.read(lambda store: store.update_settlement(row.digest, payload=spoilt))
+            await p.v.restart()
+            assert p.v.engine.signatures == {}
+            await p.v.settle()
+            assert p.v.committee.asked == 2
+            assert [r.payload for r in await p.rows()] == [row.payload]
+            assert await p.fills() == [FillState.SETTLED]
 
     asyncio.run(scenario())
 
@@ -190,6 +236,28 @@ def test_what_does_not_land_is_void_by_itself_and_everybody_is_told(tmp_path: Pa
             told = [json.loads(e.data) for e in events if e.kind == "fill"]
             assert [t["state"] for t in told] == ["provisional"] * 2 + ["busted"] * 2
             assert [b.free for b in await p.ada.balances()] == before
+
+    asyncio.run(scenario())
+
+
+def test_what_is_signed_is_submitted_though_members_hang_over_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hangs(*_: object) -> tuple[Signature, ...]:
+        return await asyncio.Future()
+
+    async def scenario() -> None:
+        async with pair(tmp_path) as p:
+            for signed in (True, False):
+                await p.cross()
+                await p.v.venue.settling.close_now()
+                if signed:
+                    await p.v.engine.sign_pending()
+            monkeypatch.setattr(p.v.committee, "settle", hangs)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(5):
+                    await p.v.venue.settling.step()
+            assert p.v.chain.next_id() == 2
 
     asyncio.run(scenario())
 

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs" / "compliance-policy.md"
 
@@ -21,6 +23,7 @@ def steps() -> Iterator[tuple[str, str]]:
             yield command, answer
 
 
+@pytest.mark.slow
 def test_every_command_of_the_guide_answers_as_it_says(tmp_path: Path) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     tools = Path(sys.executable).parent

@@ -6,13 +6,16 @@ from collections.abc import Callable
 from typing import Final
 
 import pytest
+from vyper.compiler import compile_code
 
+from darkpool.chain_events import MAX_EVENTS
 from darkpool.settlement import Settlement
 from darkpool.types import PrivateKey
 from tests.contracts.world import (
     ALICE,
     BOB,
     CAROL,
+    COMMITTEE_DELAY,
     DELAY,
     FINALITY,
     MEMBERS,
@@ -67,6 +70,26 @@ def test_a_withdrawal_after_seeing_a_bad_fill_comes_too_late(
     world.done(ALICE, "withdraw", 0)  # pays what is left: nothing
 
 
+@pytest.mark.parametrize("early", [-1, 1], ids=["too late", "in time"])
+def test_an_activation_ends_what_the_committee_before_signed(
+    world: World, sealed: Settlement, early: int
+) -> None:
+    """Anyone may activate, so a venue seals nothing that is not late by then (darkpool/timing.py)."""
+    ready_at = world.now() + COMMITTEE_DELAY
+    world.done(None, "propose_committee", *world.proposal())
+    last = world.settlement(
+        deltas=sealed.deltas, nullifiers=sealed.nullifiers, sealed_at=ready_at - WINDOW - early
+    )
+    if early > 0:
+        world.wait(ready_at - 2 - world.now())
+        world.refused("activate_committee: the delay has not passed", NOBODY, "activate_committee")
+        stands(world, last)  # in the last second of its window
+    else:
+        world.wait(ready_at - world.now())
+        world.done(NOBODY, "activate_committee")
+        world.refused("settle: epoch is not the present one", None, "settle", *world.signed(last))
+
+
 def test_dust_deposits_change_nothing(world: World, sealed: Settlement) -> None:
     for owner in (ALICE, BOB, CAROL):
         world.hold(owner, 1, 1)
@@ -98,6 +121,39 @@ def test_a_deposit_in_front_cannot_make_a_balance_overflow(
     world.refused("deposit: total would reach 2**64 quanta", depositor, "deposit", 0, 1)
     world.done(None, "settle", *world.signed(sealed))
     assert sum(world.balance(a, 0) for a in (ALICE, BOB, CAROL)) == FULL
+
+
+FLOOD: Final = """
+interface Vault:
+    def request_cancel(word: uint256, mask: uint256): nonpayable
+    def request_withdrawal(token: uint256, quanta: uint256): nonpayable
+
+@external
+def cancels(vault: address, words: uint256):
+    for word: uint256 in range(words, bound=256):
+        extcall Vault(vault).request_cancel(word, 1)
+
+@external
+def withdrawals(vault: address, tokens: uint256):
+    for token: uint256 in range(tokens, bound=8):
+        extcall Vault(vault).request_withdrawal(token, 1)
+"""
+
+
+@pytest.mark.parametrize("function, few, many", [("cancels", 100, 200), ("withdrawals", 1, 2)])
+def test_no_block_of_300_million_gas_holds_more_events_than_an_entry_of_the_log(
+    world: World, function: str, few: int, many: int
+) -> None:
+    """The cheapest that merge with no other: requests renewed in a loop, each of another word or token."""
+    output = compile_code(FLOOD, output_formats=["abi", "bytecode"])
+    flood, vault = world.deploy(output["abi"], output["bytecode"]), world.vault.address
+    used = {}
+    for count in (many, few, many):  # the first time is dearer, and may have been in an earlier block
+        world.wait(60)
+        used[count] = world.send(NOBODY, flood, function, vault, count).gas
+    each = (used[many] - used[few]) / (many - few)
+    assert 9_000 < each < 10_500
+    assert MAX_EVENTS * each > 350_000_000
 
 
 def other_quorum(world: World, settlement: Settlement) -> tuple[object, ...]:

@@ -369,7 +369,7 @@ class VaultMachine(RuleBasedStateMachine):
 
 
 QUICK = settings(
-    max_examples=6, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=3, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 TestVault = VaultMachine.TestCase
