@@ -13,12 +13,14 @@ from enum import StrEnum
 from typing import Final
 
 from darkpool.chain import Chain
-from darkpool.errors import ChainError, ConfigError, SettlementRefused
+from darkpool.errors import ChainError, ChainRefused, ConfigError, SettlementRefused
+from darkpool.settlement_gas import estimate
 from darkpool.signed_settlement import SignedSettlement
 from darkpool.submitter import FeeLimits, Standing, Submitter, is_of
-from darkpool.types import PrivateKey
+from darkpool.types import Address, PrivateKey, address_hex
 
 STEP_SECONDS: Final = 1.0
+_ETHER: Final = 10**18
 
 
 class Verdict(StrEnum):
@@ -100,14 +102,16 @@ def deliver(
 ) -> Standing:
     """Bring it to the vault and wait until a block has it; `tell` hears of each change.
 
-    Raises SettlementRefused if the vault would not take it, ChainError after so many seconds: then it may
-    land yet, and may be delivered again.
+    Raises SettlementRefused if the vault would not take it, ChainRefused if the sender cannot pay, ChainError
+    after so many seconds: then it may land yet, and may be delivered again.
     """
     submitter, started, last = Submitter(chain, key, limits), time.monotonic(), Standing()
     while True:
         found = finding(signed, chain)
         if found.verdict not in {Verdict.READY, Verdict.SETTLED}:
             raise SettlementRefused(f"settlement {signed.settlement.id}: {found.text}", found.hint)
+        if found.verdict is Verdict.READY and not last.attempts:
+            _check_ether(signed, chain, submitter.sender)
         standing = submitter.step(signed.settlement, signed.signatures)
         if standing.landed:
             return standing
@@ -121,3 +125,15 @@ def deliver(
                 "it may land yet; the same command goes on",
             )
         time.sleep(STEP_SECONDS)
+
+
+def _check_ether(signed: SignedSettlement, chain: Chain, sender: Address) -> None:
+    """Raises ChainRefused, before anything is sent, if the sender could not pay an upper bound of the gas."""
+    s, fees = signed.settlement, chain.evm.fees()
+    cost = estimate(len(s.deltas), len(s.nullifiers)) * fees.most
+    held = chain.evm.ether(sender)
+    if held < cost:
+        raise ChainRefused(
+            f"gas: {address_hex(sender)} has {held / _ETHER:.6f} ether, and it may cost {cost / _ETHER:.6f}",
+            f"send {(cost - held) / _ETHER:.6f} ether or more to it, and run the same command again",
+        )

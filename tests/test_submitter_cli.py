@@ -13,8 +13,15 @@ import pytest
 from typer.testing import CliRunner
 
 from darkpool.cli.app import app
-from darkpool.eip712 import Domain, address_of
-from darkpool.errors import ConfigError, DarkpoolError, OrderRefused, PeerFault, SettlementRefused
+from darkpool.eip712 import Domain, address_of, fresh_key
+from darkpool.errors import (
+    ChainRefused,
+    ConfigError,
+    DarkpoolError,
+    OrderRefused,
+    PeerFault,
+    SettlementRefused,
+)
 from darkpool.keystore import Keystore
 from darkpool.signed_settlement import SignedSettlement
 from darkpool.store.records import SettlementRow, SettlementState
@@ -93,6 +100,20 @@ def test_the_keystore_pays_if_no_key_is_named(own: Ground, tmp_path: Path) -> No
     answer("submit", saved(signed, tmp_path), "--rpc", own.url, "--home", home)
     assert own.chain.evm.nonces(keystore.address) == (1, 1)
     assert own.settled(signed)
+
+
+def test_who_cannot_pay_is_told_how_much_is_missing_before_anything_is_sent(
+    own: Ground, tmp_path: Path
+) -> None:
+    poor, signed = fresh_key(), own.trade()
+    path = tmp_path / "poor.hex"
+    path.write_text(f"0x{poor.hex()}\n")
+    path.chmod(0o600)
+    error = refused(ChainRefused, "submit", saved(signed, tmp_path), "--rpc", own.url, "--key-file", path)
+    assert f"gas: {address_hex(address_of(poor))} has 0.000000 ether" in error.message
+    assert "ether or more to it" in error.hint
+    assert own.chain.evm.nonces(address_of(poor)) == (0, 0)
+    assert not own.settled(signed)
 
 
 def test_what_a_file_holds_is_shown_without_a_node(own: Ground, tmp_path: Path) -> None:

@@ -141,7 +141,10 @@ class Exit:
         before the first transaction for which the node asks too high a fee.
         """
         found = self._made(found, self._ready(found), done)  # of an earlier run
-        found = self._made(found, found.requests(cancel=self._cancel), done)
+        if requests := found.requests(cancel=self._cancel):
+            self._fees()
+            _check_ether(found, found.steps(cancel=self._cancel))  # what is asked for must be collected too
+        found = self._made(found, requests, done)
         while wait and (left := self._open(found)):
             self._wait(min(call.ready_at for call in left), waiting)
             found = self._look()

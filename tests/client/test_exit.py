@@ -194,7 +194,7 @@ def test_missing_ether_is_told_before_anything_is_sent(desk: Desk) -> None:
     poor = replace(desk.exit().position(), ether=10**9)
     made: list[Done] = []
     with pytest.raises(
-        ChainRefused, match=r"gas: 0x\w{40} has 0\.000001 ether, and 2 transactions"
+        ChainRefused, match=r"gas: 0x\w{40} has 0\.000001 ether, and 4 transactions"
     ) as caught:
         desk.exit().run(poor, made.append, desk.chain.advance, wait=True)
     assert "send 0.0" in caught.value.hint
