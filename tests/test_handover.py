@@ -66,6 +66,7 @@ def test_rounds_go_on_until_their_window_would_reach_the_change(
         assert engine.state.books[market].current_round.state is RoundState.OPEN
 
 
+@pytest.mark.slow  # it needs the machine for itself: its clock runs against the chain's
 def test_after_a_change_of_guardian_rounds_settle_in_the_new_epoch(dealt: list[Seat]) -> None:
     past = int(time.time()) - DEFAULT_COMMITTEE_DELAY
     with (

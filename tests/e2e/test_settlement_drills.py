@@ -238,7 +238,8 @@ class Storm:
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("events", [50, pytest.param(2_000, marks=pytest.mark.slow)])
+@pytest.mark.slow  # a short storm may hold no trade at all
+@pytest.mark.parametrize("events", [250, 2_000])
 def test_whatever_happens_each_lands_once_and_in_order(events: int) -> None:
     seed = int(os.environ.get("DARKPOOL_DRILL_SEED") or secrets.randbits(32))
     print(f"DARKPOOL_DRILL_SEED={seed}")  # noqa: T201 - shown if it fails
