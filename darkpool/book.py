@@ -119,17 +119,18 @@ class Book:
         changed[order.account, order.nonce // NONCES_PER_WORD] += 1
         for old in replaced:
             changed[old.account, old.nonce // NONCES_PER_WORD] -= 1
-        words = {account: set(counts) for account, counts in self._words.items()}
+        words = {account: set(self._words.get(account, ())) for account, _ in changed}
         for (account, word), by in changed.items():
             standing = self._words.get(account, Counter())[word] + by
-            (words.setdefault(account, set()).add if standing else words[account].discard)(word)
+            (words[account].add if standing else words[account].discard)(word)
         if len(words[order.account]) > MAX_WORDS:
             raise OrderRefused(
                 f"nonce: {order.nonce} is too far from those of this account's standing orders",
                 "cancel or replace the oldest ones: a settlement takes nonces of few words",
                 "quota-exceeded",
             )
-        present, rows = sum(1 for held in words.values() if held), sum(map(len, words.values()))
+        held: dict[Address, Collection[int]] = {**self._words, **words}
+        present, rows = sum(map(bool, held.values())), sum(map(len, held.values()))
         if not fits(2 * present, rows):
             raise OrderRefused(
                 f"book: full: no settlement takes {present} accounts with {rows} words of nonces",

@@ -14,13 +14,13 @@ from typing import Final
 
 from darkpool.chain import Chain
 from darkpool.errors import ChainError, ChainRefused, ConfigError, SettlementRefused
+from darkpool.evm_records import ether_text
 from darkpool.settlement_gas import estimate
 from darkpool.signed_settlement import SignedSettlement
 from darkpool.submitter import FeeLimits, Standing, Submitter, is_of
 from darkpool.types import Address, PrivateKey, address_hex
 
 STEP_SECONDS: Final = 1.0
-_ETHER: Final = 10**18
 
 
 class Verdict(StrEnum):
@@ -111,7 +111,7 @@ def deliver(
         if found.verdict not in {Verdict.READY, Verdict.SETTLED}:
             raise SettlementRefused(f"settlement {signed.settlement.id}: {found.text}", found.hint)
         if found.verdict is Verdict.READY and not last.attempts:
-            _check_ether(signed, chain, submitter.sender)
+            _check_ether(signed, chain, submitter.sender, limits)
         standing = submitter.step(signed.settlement, signed.signatures)
         if standing.landed:
             return standing
@@ -127,13 +127,13 @@ def deliver(
         time.sleep(STEP_SECONDS)
 
 
-def _check_ether(signed: SignedSettlement, chain: Chain, sender: Address) -> None:
+def _check_ether(signed: SignedSettlement, chain: Chain, sender: Address, limits: FeeLimits) -> None:
     """Raises ChainRefused, before anything is sent, if the sender could not pay an upper bound of the gas."""
-    s, fees = signed.settlement, chain.evm.fees()
-    cost = estimate(len(s.deltas), len(s.nullifiers)) * fees.most
+    s = signed.settlement
+    cost = estimate(len(s.deltas), len(s.nullifiers)) * min(chain.evm.fees().most, limits.most)
     held = chain.evm.ether(sender)
     if held < cost:
         raise ChainRefused(
-            f"gas: {address_hex(sender)} has {held / _ETHER:.6f} ether, and it may cost {cost / _ETHER:.6f}",
-            f"send {(cost - held) / _ETHER:.6f} ether or more to it, and run the same command again",
+            f"gas: {address_hex(sender)} has {ether_text(held)} ether, and it may cost {ether_text(cost)}",
+            f"send {ether_text(cost - held)} ether or more to it, and run the same command again",
         )

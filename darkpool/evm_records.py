@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from darkpool.types import Address
+
+ETHER: Final = 10**18
+"""Wei of an ether."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +54,8 @@ class Block:
 
     time: int
     hash: bytes
+
+
+def ether_text(wei: int) -> str:
+    """Wei as a decimal of ether, rounded up to six digits."""
+    return f"{-(-wei * 10**6 // ETHER) / 10**6:.6f}"

@@ -16,6 +16,7 @@ from darkpool.client.trader_home import TraderHome
 from darkpool.client.vault_position import GAS, Call, Position, position, token_balance
 from darkpool.errors import ChainError, ChainRefused, ConfigError
 from darkpool.evm import Fees
+from darkpool.evm_records import ether_text
 from darkpool.keystore import Keystore
 from darkpool.types import Address, address_hex
 
@@ -26,7 +27,6 @@ AWAY_SECONDS: Final = 300.0
 UNMINED_SECONDS: Final = 60.0
 MAX_FEE_GWEI: Final = 200
 _GWEI: Final = 10**9
-_ETHER: Final = 10**18
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +141,9 @@ class Exit:
         before the first transaction for which the node asks too high a fee.
         """
         found = self._made(found, self._ready(found), done)  # of an earlier run
-        if requests := found.requests(cancel=self._cancel):
-            self._fees()
-            _check_ether(found, found.steps(cancel=self._cancel))  # what is asked for must be collected too
-        found = self._made(found, requests, done)
+        # What is asked for must be collected too.
+        plan = found.steps(cancel=self._cancel)
+        found = self._made(found, found.requests(cancel=self._cancel), done, plan)
         while wait and (left := self._open(found)):
             self._wait(min(call.ready_at for call in left), waiting)
             found = self._look()
@@ -160,12 +159,17 @@ class Exit:
     def _ready(self, found: Position) -> list[Call]:
         return [call for call in self._open(found) if call.ready_at <= found.now]
 
-    def _made(self, found: Position, calls: Sequence[Call], done: Callable[[Done], None]) -> Position:
-        """How things stand after these calls. One that is refused keeps no other from being made."""
+    def _made(
+        self, found: Position, calls: Sequence[Call], done: Callable[[Done], None], plan: Sequence[Call] = ()
+    ) -> Position:
+        """How things stand after these calls. One that is refused keeps no other from being made.
+
+        The ether must suffice for them, or for a longer plan if there is one.
+        """
         if not calls:
             return found
         self._fees()  # a fee that is a lie must not become a demand for ether
-        _check_ether(found, calls)
+        _check_ether(found, plan or calls)
         for call in calls:
             try:
                 made = self._withdrawn(call) if call.function == "withdraw" else Done(call, self._sent(call))
@@ -224,8 +228,3 @@ def _check_ether(found: Position, calls: Sequence[Call]) -> None:
             f"transactions cost up to {ether_text(found.cost(calls))} at {found.max_fee / _GWEI:.2f} gwei",
             f"send {ether_text(missing)} ether or more to that address, and run the same command again",
         )
-
-
-def ether_text(wei: int) -> str:
-    """Wei as a decimal of ether, rounded up to six digits."""
-    return f"{-(-wei * 10**6 // _ETHER) / 10**6:.6f}"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from darkpool.client.exit import Done, Target, ether_text
+from darkpool.client.exit import Done, Target
 from darkpool.client.vault_position import Call, Holding, Position
+from darkpool.evm_records import ether_text
 from darkpool.types import address_hex
 
 _LAST_TIME: Final = 253_402_300_799  # the end of the year 9999, where calendars end
