@@ -11,7 +11,7 @@ UV ?= uv
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: help demo test test-all check addresses bench vectors contracts gas lock venv anvil clean
+.PHONY: help demo test test-all check addresses bench bench-all vectors contracts gas lock venv anvil clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,9 @@ addresses: ## no file names a package registry
 
 bench: .venv/.installed ## speed and memory, as a table
 	$(BIN)/python -m tests.bench
+
+bench-all: .venv/.installed ## everything measured, into docs/benchmarks.md with its plots
+	$(BIN)/python -m tests.bench --all --scale full --write
 
 vectors: .venv/.installed ## the frozen test vectors against the code
 	$(BIN)/python -m tests.vectors --check

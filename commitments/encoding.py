@@ -67,6 +67,15 @@ class Reader:
             raise DecodeError(field, f"above the limit {limit}")  # the value may be a secret
         return value
 
+    def uints(self, field: str, count: int, width: int, limit: int) -> tuple[int, ...]:
+        """`count` such integers, in a fraction of the time of as many calls."""
+        data = self._take(field, count * width)
+        values = tuple(int.from_bytes(data[i : i + width], "big") for i in range(0, len(data), width))
+        if max(values, default=0) > limit:
+            at = next(i for i, value in enumerate(values) if value > limit)
+            raise DecodeError(f"{field}[{at}]", f"above the limit {limit}")
+        return values
+
     def fixed(self, field: str, width: int) -> bytes:
         """Exactly `width` bytes."""
         return self._take(field, width)

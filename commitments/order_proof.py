@@ -158,18 +158,14 @@ class Proof:
             ct0=point("proof.ct0"),
             ct1=point("proof.ct1"),
             ciphertext_masks=tuple(ciphertext(f"proof.ciphertext_masks[{j}]") for j in range(count)),
-            slots=tuple(
-                reader.uint(f"proof.slots[{k}]", SLOT_RESPONSE_BYTES, (1 << SLOT_RESPONSE_BITS) - 1)
-                for k in range(2 * statement.levels)
+            slots=reader.uints(
+                "proof.slots", 2 * statement.levels, SLOT_RESPONSE_BYTES, (1 << SLOT_RESPONSE_BITS) - 1
             ),
-            bits=tuple(reader.uint(f"proof.bits[{i}]", SCALAR_BYTES, top) for i in range(BITS)),
+            bits=reader.uints("proof.bits", BITS, SCALAR_BYTES, top),
             blindings=tuple(reader.uint(f"proof.blindings.{n}", SCALAR_BYTES, top) for n in BLINDINGS),
             tau=reader.uint("proof.tau", SCALAR_BYTES, top),
-            randomness=tuple(
-                reader.uint(
-                    f"proof.randomness[{j}]", RANDOMNESS_RESPONSE_BYTES, (1 << RANDOMNESS_RESPONSE_BITS) - 1
-                )
-                for j in range(count)
+            randomness=reader.uints(
+                "proof.randomness", count, RANDOMNESS_RESPONSE_BYTES, (1 << RANDOMNESS_RESPONSE_BITS) - 1
             ),
         )
 

@@ -16,9 +16,10 @@ from itertools import chain
 
 from commitments.errors import ParameterError, VerificationError
 from commitments.group import Point, Scalar, multiply_sum
+from commitments.multi_power import unit_power
 from commitments.order_proof import BITS, BLINDINGS, Proof, linear_values, second_challenge, weigh
 from commitments.order_statement import Commitments, Statement, open_transcript
-from commitments.paillier import Packing, PublicKey, equal_up_to_sign, multi_power
+from commitments.paillier import Ciphertext, Packing, PublicKey, equal_up_to_sign
 from commitments.params import (
     CIPHERTEXT_WEIGHT_BITS,
     GROUP_ORDER,
@@ -49,7 +50,7 @@ class _Sum:
         self.bits = [0] * BITS
         self.points: list[Point] = []
         self.scalars: list[Scalar] = []
-        self.ciphertexts: list[int] = []
+        self.ciphertexts: list[Ciphertext] = []
         self.exponents: list[int] = []
         self.message = self.randomness = 0
         self.count = 0
@@ -142,10 +143,9 @@ class _Sum:
         scalars = (-x for x in chain((self.g, self.h), self.slots, self.bits))
         if not multiply_sum([*self.points, *fixed], [*self.scalars, *scalars]).is_identity():
             raise VerificationError("group equations", _culprits(self.count))
-        n2 = self.key.n2
-        left = multi_power(self.ciphertexts, self.exponents, n2)
+        left = unit_power(self.ciphertexts, self.exponents, self.key.n)
         right = self.key.encrypt(self.message % self.key.n, self.randomness)
-        if not equal_up_to_sign(left, right, n2):
+        if not equal_up_to_sign(left, right, self.key.n2):
             raise VerificationError("ciphertext equations", _culprits(self.count))
 
 

@@ -180,38 +180,6 @@ def equal_up_to_sign(a: mpz, b: mpz, modulus: mpz) -> bool:
     return a % modulus in (b % modulus, -b % modulus)
 
 
-def multi_power(bases: Sequence[mpz], exponents: Sequence[int], modulus: mpz) -> mpz:
-    """The product of b_i^e_i mod the modulus, e_i >= 0, by buckets (Pippenger 1976).
-
-    The window is chosen for the number of bases; each costs one multiplication a base and two a bucket.
-    """
-    if len(bases) != len(exponents):
-        raise ParameterError(f"{len(bases)} bases and {len(exponents)} exponents")
-    longest = max((e.bit_length() for e in exponents), default=0)
-    window = min(range(1, 13), key=lambda w: -(-longest // w) * (len(bases) + (2 << w)))
-    mask = (1 << window) - 1
-    total = mpz(1)
-    for shift in range((-(-longest // window) - 1) * window, -1, -window):
-        if total != 1:
-            for _ in range(window):
-                total = total * total % modulus
-        buckets: dict[int, mpz] = {}
-        for base, exponent in zip(bases, exponents, strict=True):
-            digit = (exponent >> shift) & mask
-            if digit:
-                held = buckets.get(digit)
-                buckets[digit] = base if held is None else held * base % modulus
-        running, window_total = mpz(1), mpz(1)
-        for digit in range(max(buckets, default=0), 0, -1):
-            held = buckets.get(digit)
-            if held is not None:
-                running = running * held % modulus
-            if running != 1:
-                window_total = window_total * running % modulus
-        total = total * window_total % modulus
-    return total
-
-
 @dataclass(frozen=True, slots=True)
 class Packing:
     """How the cumulative curves of a market with `levels` price levels lie in K ciphertexts.

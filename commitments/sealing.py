@@ -21,6 +21,7 @@ import hmac
 import os
 import struct
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from Crypto.Cipher import AES
@@ -237,6 +238,7 @@ class BoxKey:
         return cls(_raw(private), private)
 
 
+@lru_cache(maxsize=4096)  # an account's orders name the same key; refused ones are not kept
 def check_public(public: bytes) -> None:
     """A public key boxes may be sealed to: 32 canonical bytes, not of low order.
 

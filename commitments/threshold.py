@@ -23,7 +23,8 @@ import numpy as np
 from gmpy2 import mpz
 
 from commitments.errors import DecodeError, ParameterError, VerificationError
-from commitments.paillier import Ciphertext, PublicKey, equal_up_to_sign, multi_power, public_key
+from commitments.multi_power import multi_power
+from commitments.paillier import Ciphertext, PublicKey, equal_up_to_sign, public_key
 from commitments.params import CIPHERTEXT_WEIGHT_BITS
 
 _SIEVE_WIDTH = 1 << 16

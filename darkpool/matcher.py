@@ -34,6 +34,9 @@ class Matcher:
         self._key = terms.key
         self.packing = terms.packing
         self._orders = sealed.orders
+        self._prefixes: dict[
+            int, dict[int, Ciphertext]
+        ] = {}  # by part and length: longer ones go on from them
 
     def curves(self) -> list[Product]:
         """The whole list's D and S, one product per ciphertext."""
@@ -42,23 +45,33 @@ class Matcher:
 
     def prefix(self, length: int, parts: Sequence[int]) -> list[Product]:
         """The first `length` orders' products for those parts of the curves."""
-        return [self._product(b"prefix/%d/%d" % (length, j), j, range(length)) for j in parts]
+        return [Product(b"prefix/%d/%d" % (length, j), j, self._prefix(length, j)) for j in parts]
+
+    def _prefix(self, length: int, part: int) -> Ciphertext:
+        known = self._prefixes.setdefault(part, {0: self._key.product(())})
+        start = max(done for done in known if done <= length)
+        more = (order.ciphertexts[part] for order in self._orders[start:length])
+        known[length] = self._key.product((known[start], *more))
+        return known[length]
 
     def account(
-        self, account: Address, cut: int, before: Sequence[int], after: Sequence[int]
+        self, account: Address, cut: int, before: Sequence[int], after: Sequence[int], whole: Sequence[int]
     ) -> list[Product]:
         """An account's orders before the cut and from the cut on, for the parts needed of each side.
 
-        A side without orders has nothing to open: its sums are zero.
+        `whole` are the parts whose sum over both sides is enough: opened once, unless each side is anyway. A
+        side without orders has nothing to open: its sums are zero.
         """
         mine = [i for i, o in enumerate(self._orders) if o.account == account]
-        sides = (
+        sides = [
             (b"before", [i for i in mine if i < cut], before),
             (b"after", [i for i in mine if i >= cut], after),
-        )
+        ]
+        opened = [set(parts) for _, positions, parts in sides if positions]
+        summed = [j for j in whole if not all(j in parts for parts in opened)]
         return [
             self._product(b"%s/%s/%d/%d" % (side, account, cut, j), j, positions)
-            for side, positions, parts in sides
+            for side, positions, parts in [*sides, (b"whole", mine, summed)]
             if positions
             for j in parts
         ]

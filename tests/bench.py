@@ -1,205 +1,132 @@
-"""`make bench`: speed and memory at production size, as a table with a machine line; `--json` for machines.
+"""Speed and memory: `make bench` for the table, `make bench-all` for the page docs/benchmarks.md.
 
-Every figure is the median of several runs in one process on this machine; targets are those of the issue that
-asked for them, shown beside what was measured and not enforced.
+    python -m tests.bench --only rounds --scale full --write     one part of the page again
+    python -m tests.bench --page                                 the page again, nothing measured
+
+Every figure is of this machine; targets are shown beside what was measured and not enforced.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
-import random
-import resource
-import secrets
+import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import partial as partial_of
-from pathlib import Path
-from statistics import median
+from typing import Any, Final
 
 from rich.console import Console
 
-from commitments.paillier import PublicKey, fresh_randomness
-from commitments.params import PRODUCTION
-from commitments.threshold import combine, partial, verify_openings
-from darkpool.admission import screened, unproven
-from darkpool.auction import PlainOrder
 from darkpool.committee.seat import Seat, ceremony
-from darkpool.draft import Standing
-from darkpool.house import open_house
-from darkpool.market import Grid, Market, Side
-from darkpool.netting import Signers
-from darkpool.order import Order, SealedOrder, Terms
-from darkpool.plan import Options
-from darkpool.run import MEMBERS, THRESHOLD, Run, RunReport
-from darkpool.types import Address, Lots, PrivateKey, Quanta, RoundId, Tick
-from darkpool.wallet import Wallet
-from tests.bench_service import FULL, service
-from tests.encrypted import plan_of
-from tests.figures import Figure, figures_table, machine
-
-LEVELS = 64
-ROUND_ORDERS, ROUND_ACCOUNTS = 200, 20
-BATCHES = (1, 8, 32, 128)
+from darkpool.run import MEMBERS, THRESHOLD
+from tests import bench_page
+from tests.bench_clearing import auction, openings
+from tests.bench_orders import orders
+from tests.bench_others import others
+from tests.bench_primitives import primitives
+from tests.bench_rounds import rounds
+from tests.bench_scale import SCALES, TABLE, Scale
+from tests.bench_service import service
+from tests.bench_start import start
+from tests.figures import Figure, Part, Series, figures_table, machine
 
 
-def _median_ms(runs: int, step: Callable[[], object]) -> float:
-    times = []
-    for _ in range(runs):
+def over_http(scale: Scale, seats: Sequence[Seat]) -> Part:
+    """Admission; enough orders for the venue's memory to show whether it grows."""
+    return Part(service(seats, scale.service, profile=scale.profile.name))
+
+
+def auditor(scale: Scale, seats: Sequence[Seat]) -> Part:
+    """An account's report from an audit file, under the published key."""
+    from tests.bench_audit import auditor_report
+
+    del seats
+    found = [auditor_report(orders) for orders in scale.reports]
+    points = tuple((orders, first.value) for orders, (first, *_) in zip(scale.reports, found, strict=True))
+    claim = "1: every list is checked and every order opened"
+    return Part(found[-1], [Series("auditor's report", "orders", "s", points, claim)])
+
+
+def log_of_audits(scale: Scale, seats: Sequence[Seat]) -> Part:
+    """The audit log under load and at a million entries; of one size on every scale."""
+    from tests.bench_compliance import audit_log
+
+    del scale
+    return Part(audit_log(seats))
+
+
+PARTS: Final[dict[str, Callable[[Scale, Sequence[Seat]], Part]]] = {
+    "primitives": primitives,
+    "orders": orders,
+    "openings": openings,
+    "auction": auction,
+    "rounds": rounds,
+    "service": over_http,
+    "auditor": auditor,
+    "log": log_of_audits,
+    "start": start,
+    "others": others,
+}
+IN_TABLE: Final = ("orders", "openings", "auction", "rounds", "service", "start")
+
+
+def measure(names: Sequence[str], scale: Scale) -> dict[str, Any]:
+    """Those parts, each with the machine and commit it was measured on, as they go into the JSON."""
+    say(f"key ceremony, profile {scale.profile.name}")
+    seats = ceremony(scale.profile, MEMBERS, THRESHOLD)
+    found = {}
+    for name in names:
+        say(name)
         started = time.perf_counter()
-        step()
-        times.append(1000 * (time.perf_counter() - started))
-    return median(times)
+        part = PARTS[name](scale, seats)
+        found[name] = {
+            "machine": machine(),
+            "profile": scale.profile.name,
+            "commit": _commit(),
+            "seconds": time.perf_counter() - started,
+            "figures": [asdict(figure) for figure in part.figures],
+            "series": [asdict(series) for series in part.series],
+            "notes": list(part.notes),
+        }
+    return found
 
 
-def _terms(key: PublicKey) -> Terms:
-    base, quote = Address(b"\x01" * 20), Address(b"\x02" * 20)
-    grid = Grid.centred(Quanta(1_000), Quanta(1), LEVELS)
-    market = Market(b"\x03" * 32, "BENCH", base, quote, Quanta(1), grid)
-    return Terms(1, Address(b"\x04" * 20), b"\x05" * 32, market, key, b"\x06" * 32, (base, quote), 3600)
+def say(what: str) -> None:
+    sys.stderr.write(f"{what} …\n")
 
 
-def _wallet(terms: Terms, seat: Seat) -> Wallet:
-    wallet = Wallet(terms, Signers(1, {seat.index: seat.signer}), PrivateKey(b"\x11" * 32), b"\x12" * 32)
-    for token in (terms.market.base, terms.market.quote):
-        wallet.deposited(token, Quanta(1 << 50))
-    return wallet
-
-
-def orders(seats: list[Seat]) -> list[Figure]:
-    """Seal, decode, verify alone and in batches, sum."""
-    seat = seats[0]
-    key = seat.committee.key
-    terms = _terms(key)
-    wallet = _wallet(terms, seat)
-    rng = random.Random(7)
-    sealed: list[SealedOrder] = []
-
-    def seal() -> None:
-        order = Order(Side(rng.randrange(2)), Tick(rng.randrange(LEVELS)), Lots(rng.randrange(1, 10_000)))
-        draft = wallet.draft(order, Standing(RoundId(1), int(time.time())))
-        wallet.accepted(order, draft)
-        sealed.append(draft.finish(key, terms.chain_id, terms.contract, wallet.private_key))
-
-    seal()  # builds the tables, which is not what is measured
-    seal_ms = _median_ms(max(BATCHES), seal)
-    figures = [
-        Figure("seal, prove and sign an order", seal_ms, "ms", 60),
-        Figure("size of an order", len(sealed[0].raw), "bytes"),
-    ]
-    raws = [order.raw for order in sealed]
-
-    def admit(count: int) -> None:
-        now = int(time.time())
-        for raw in raws[:count]:
-            screened({terms.market.id: terms}, raw, now)
-        for refusal in unproven(key, raws[:count]).values():
-            raise refusal
-
-    for count in BATCHES:
-        per_order = _median_ms(5 if count > 1 else 15, partial_of(admit, count)) / count
-        label = "alone" if count == 1 else f"in a batch of {count}"
-        figures.append(
-            Figure(f"decode and verify {label}, per order", per_order, "ms", 40 if count == 1 else 12)
-        )
-    ciphertexts = [order.sent.ciphertexts for order in sealed]
-    parts = range(terms.packing.ciphertexts)
-    total = _median_ms(5, lambda: [key.product(c[j] for c in ciphertexts) for j in parts])
-    figures.append(Figure("sum, per order", total / len(ciphertexts), "ms", 0.2))
-    return figures
-
-
-def openings(seats: list[Seat]) -> list[Figure]:
-    """Partial decryption, combination, and checking somebody else's openings."""
-    committee = seats[0].committee
-    key = committee.key
-    c = key.encrypt(secrets.randbelow(int(key.n)), fresh_randomness())
-    partials = {seat.index: partial(committee, seat.share, c) for seat in seats[: THRESHOLD + 1]}
-    opening = combine(committee, c, partials)
-    many = [(c, opening)] * 20
-    return [
-        Figure("partial decryption", _median_ms(9, lambda: partial(committee, seats[0].share, c)), "ms"),
-        Figure("combination, with its check", _median_ms(9, lambda: combine(committee, c, partials)), "ms"),
-        Figure(
-            "checking an opening, in a batch of 20",
-            _median_ms(5, lambda: verify_openings(key, many)) / 20,
-            "ms",
-        ),
-    ]
-
-
-def a_round(seats: list[Seat]) -> list[Figure]:
-    """200 orders of 20 accounts through three members on this machine, and everybody's peak memory."""
-    rng = random.Random(11)
-    book = []
-    for number in range(ROUND_ORDERS):
-        side = Side(rng.randrange(2))
-        lean = 1 if side is Side.BUY else -1
-        level = Tick(LEVELS // 2 + lean * rng.randrange(-12, 8))
-        book.append(
-            PlainOrder(f"desk-{number % ROUND_ACCOUNTS:02d}", side, level, Lots(rng.randrange(1, 5_000)))
-        )
-    prepared = plan_of(LEVELS, [(Tick(LEVELS // 2), book)])
-
-    async def run(home: Path) -> RunReport:
-        async with open_house(seats, home) as house:
-            return await Run(prepared, Options("0.01", PRODUCTION, levels=LEVELS)).execute(house)
-
-    with tempfile.TemporaryDirectory(prefix="dp-bench-") as folder:
-        report = asyncio.run(run(Path(folder)))
-    (outcome,) = report.rounds
-    (settled,) = report.settlements
-    statuses = [status.fields for status in report.members.values()]
-    mebibyte = 1 << 20
-    return [
-        Figure(
-            f"round of {ROUND_ORDERS} orders, {ROUND_ACCOUNTS} accounts: sealed list to signatures",
-            outcome.closed.seconds,
-            "s",
-            20,
-        ),
-        Figure("settlement of that round", settled.receipt.gas_used, "gas"),
-        Figure("peak memory of a member", max(s["peak_bytes"] for s in statuses) / mebibyte, "MiB", 600),
-        Figure(
-            "peak memory of an evaluator",
-            max(s["evaluator_peak_bytes"] for s in statuses) / mebibyte,
-            "MiB",
-            600,
-        ),
-        Figure(
-            "peak memory of operator, chain and traders in one process",
-            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-            "MiB",
-            600,
-        ),
-    ]
-
-
-def the_service(seats: list[Seat]) -> list[Figure]:
-    """Enough orders for its memory to show whether it grows."""
-    return service(seats, FULL)
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty"]
+    done = subprocess.run(command, cwd=bench_page.DOCS, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, and print or write."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=list(PARTS), metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--all", action="store_true", help="every part; default: those of the README's table")
+    parser.add_argument("--scale", choices=list(SCALES), default="table", help="default: table")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--write", action="store_true", help="into docs/: JSON, page, plots")
+    parser.add_argument("--page", action="store_true", help="draw the page anew and measure nothing")
     arguments = parser.parse_args()
-    started = time.perf_counter()
-    sys.stderr.write("key ceremony at 3072 bits …\n")
-    seats = ceremony(PRODUCTION, MEMBERS, THRESHOLD)
-    figures = [Figure("key ceremony, two processes, once", time.perf_counter() - started, "s")]
-    for measure in (orders, openings, a_round, the_service):
-        sys.stderr.write(f"{measure.__name__} …\n")
-        figures += measure(seats)
-    if arguments.json:
-        print(json.dumps({"machine": machine(), "figures": [asdict(f) for f in figures]}))
+    if arguments.page:
+        bench_page.write(bench_page.merged({}))
         return
-    caption = "profile production (3072 bits), T = 64, n = 3, t = 1; medians"
+    scale = SCALES[arguments.scale]
+    found = measure(arguments.only or (list(PARTS) if arguments.all else IN_TABLE), scale)
+    if arguments.write:
+        bench_page.write(bench_page.merged(found))
+    if arguments.json:
+        print(json.dumps(found))
+        return
+    figures = [Figure(**figure) for part in found.values() for figure in part["figures"]]
+    caption = f"profile {scale.profile.name}, n = {MEMBERS}, t = {THRESHOLD}; medians"
+    if scale is TABLE:
+        caption += "; T = 64"
     Console().print(figures_table(figures, caption))
 
 

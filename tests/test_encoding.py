@@ -111,3 +111,25 @@ def test_empty() -> None:
     assert Reader(b"\0\0\0\0").var("note", 0) == b""
     with pytest.raises(DecodeError):
         Reader(b"").var("note", 0)
+
+
+@given(st.lists(st.integers(0, 999), max_size=9), st.binary(max_size=3))
+def test_many_integers_are_those_read_one_by_one(values: list[int], rest: bytes) -> None:
+    data = b"".join(v.to_bytes(2, "big") for v in values) + rest
+    reader, single = Reader(data), Reader(data)
+    assert reader.uints("z", len(values), 2, 999) == tuple(values)
+    assert [single.uint("z", 2, 999) for _ in values] == values
+    assert reader.fixed("rest", len(rest)) == single.fixed("rest", len(rest)) == rest
+
+
+@pytest.mark.parametrize("at", [0, 1, 4])
+def test_many_integers_name_the_first_above_the_limit(at: int) -> None:
+    values = [5] * at + [1_000] + [5] * (3 - at) + [2_000]
+    with pytest.raises(DecodeError, match=rf"^z\[{at}\]: above the limit 999$"):
+        Reader(b"".join(v.to_bytes(2, "big") for v in values)).uints("z", len(values), 2, 999)
+
+
+@pytest.mark.parametrize("left", [0, 1, 5])
+def test_many_integers_cut_short(left: int) -> None:
+    with pytest.raises(DecodeError, match=f"^z: cut short: 6 bytes are due, {left} are left"):
+        Reader(bytes(left)).uints("z", 3, 2, 999)

@@ -85,30 +85,65 @@ def test_prefixes_decrypt_to_their_curves(
         assert [decrypted(matcher, p) for p in products] == [expected[j] for j in parts]
 
 
-@given(name=st.sampled_from(NAMES), cut=st.integers(0, 7))
-@settings(max_examples=25)
-def test_account_sides_decrypt_to_what_the_account_has_before_and_after(
-    venue: Venue, sealed: SealedList, matcher: Matcher, name: str, cut: int
+PARTS = st.lists(st.sampled_from([0, 1]), unique=True).map(sorted)
+
+
+@given(name=st.sampled_from(NAMES), cut=st.integers(0, 7), before=PARTS, after=PARTS, whole=PARTS)
+@settings(max_examples=40)
+def test_account_products_decrypt_to_what_the_account_has_on_each_side_or_both(
+    venue: Venue,
+    sealed: SealedList,
+    matcher: Matcher,
+    name: str,
+    cut: int,
+    before: list[int],
+    after: list[int],
+    whole: list[int],
 ) -> None:
     account = venue.wallets[name].address
     mine = [k for k, o in enumerate(sealed.orders) if o.account == account]
-    products = matcher.account(account, cut, [0, 1], [1])
-    sides = {b"before": [k for k in mine if k < cut], b"after": [k for k in mine if k >= cut]}
-    found = {}
-    for product in products:
-        side = product.name.split(b"/")[0]
-        found[side, product.part] = decrypted(matcher, product)
-    expected = {
-        (side, part): plain(venue, sealed, positions)[part]
-        for side, positions in sides.items()
-        if positions
-        for part in ([0, 1] if side == b"before" else [1])
+    sides = {b"before": [k for k in mine if k < cut], b"after": [k for k in mine if k >= cut], b"whole": mine}
+    found: dict[bytes, dict[int, list[int]]] = {side: {} for side in sides}
+    for product in matcher.account(account, cut, before, after, whole):
+        found[product.name.split(b"/")[0]][product.part] = decrypted(matcher, product)
+    for side, parts in ((b"before", before), (b"after", after)):
+        due = parts if sides[side] else []
+        expected = plain(venue, sealed, sides[side])
+        assert found[side] == {part: expected[part] for part in due}
+    # What is asked of both sides together is there, once as a whole or twice in halves, never both.
+    apart = [found[side] for side in (b"before", b"after") if sides[side]]
+    for part in whole:
+        halves = [values[part] for values in apart if part in values]
+        if part in found[b"whole"]:
+            assert len(halves) < len(apart)
+            halves = [found[b"whole"][part]]
+        total = [sum(column) for column in zip(*halves, strict=True)]
+        assert total == plain(venue, sealed, mine)[part]
+    assert found[b"whole"].keys() <= set(whole)
+
+
+@pytest.mark.parametrize("cut", [0, 7], ids=["all after", "all before"])
+def test_an_account_on_one_side_of_the_cut_needs_one_product_a_part(
+    sealed: SealedList, matcher: Matcher, cut: int
+) -> None:
+    for account in sealed.accounts:
+        assert len(matcher.account(account, cut, [1], [1], [1])) == 1
+        assert len(matcher.account(account, cut, [1], [1], [0])) == 2
+
+
+def test_an_account_on_both_sides_needs_at_most_three(sealed: SealedList, matcher: Matcher) -> None:
+    account = sealed.orders[0].account
+    counts = {
+        (before, after, whole): len(matcher.account(account, 3, [before], [after], [whole]))
+        for before in (0, 1)
+        for after in (0, 1)
+        for whole in (0, 1)
     }
-    assert found == expected
+    assert counts == {key: 2 if len(set(key)) == 1 else 3 for key in counts}
 
 
 def test_an_account_without_orders_has_nothing_to_open(matcher: Matcher) -> None:
-    assert matcher.account(Address(bytes(20)), 3, [0, 1], [0, 1]) == []
+    assert matcher.account(Address(bytes(20)), 3, [0, 1], [0, 1], [0, 1]) == []
 
 
 def test_no_two_openings_of_a_list_share_a_name(sealed: SealedList, matcher: Matcher) -> None:
@@ -117,7 +152,7 @@ def test_no_two_openings_of_a_list_share_a_name(sealed: SealedList, matcher: Mat
         products += matcher.prefix(length, [0, 1])
     for cut in range(8):
         for account in sealed.accounts:
-            products += matcher.account(account, cut, [0, 1], [0, 1])
+            products += matcher.account(account, cut, [0, 1], [0], [0, 1])
     names = [p.name for p in products]
     assert len(names) == len(set(names))
 
@@ -127,4 +162,4 @@ def test_every_member_computes_the_same_products(venue: Venue, sealed: SealedLis
     account = sealed.accounts[0]
     assert again.curves() == matcher.curves()
     assert again.prefix(3, [1]) == matcher.prefix(3, [1])
-    assert again.account(account, 2, [0], [1]) == matcher.account(account, 2, [0], [1])
+    assert again.account(account, 2, [0], [1], [0]) == matcher.account(account, 2, [0], [1], [0])

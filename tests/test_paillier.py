@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import random
 from hashlib import sha256, shake_256
-from math import prod
 
 import gmpy2
 import pytest
@@ -20,7 +19,6 @@ from commitments.paillier import (
     PublicKey,
     equal_up_to_sign,
     fresh_randomness,
-    multi_power,
     public_key,
     unpack,
 )
@@ -159,42 +157,6 @@ def test_a_ciphertext_has_one_width() -> None:
     for bad in (b"", data[1:], data + b"\0", b"\0" + data):
         with pytest.raises(DecodeError, match=f"192 bytes, not {len(bad)}"):
             KEY.decode_ciphertext(bad, "c")
-
-
-# --- multi-exponentiation ---------------------------------------------------------------------------
-
-
-@given(
-    st.lists(
-        st.tuples(
-            st.integers(0, N2),
-            st.integers(0, 2**208) | st.integers(0, 3) | st.sampled_from([2**80 - 1, 2**80, 2**400]),
-        ),
-        max_size=12,
-    ),
-    st.sampled_from([N2, N, 3, 2**61 - 1]),
-)
-@settings(max_examples=60)
-def test_multi_power_is_the_product_of_powers(pairs: list[tuple[int, int]], modulus: int) -> None:
-    bases, exponents = [mpz(b) for b, _ in pairs], [e for _, e in pairs]
-    expected = prod(pow(b, e, modulus) for b, e in pairs) % modulus
-    assert multi_power(bases, exponents, mpz(modulus)) == expected
-
-
-def test_multi_power_of_many_short_exponents() -> None:
-    rng = random.Random(1)
-    for count in (1, 2, 50, 300):
-        bases = [mpz(rng.randrange(2, N)) for _ in range(count)]
-        exponents = [rng.getrandbits(80) for _ in range(count)]
-        expected = mpz(1)
-        for b, e in zip(bases, exponents, strict=True):
-            expected = expected * gmpy2.powmod(b, e, N) % N
-        assert multi_power(bases, exponents, KEY.n) == expected
-
-
-def test_multi_power_of_unequal_lengths_is_refused() -> None:
-    with pytest.raises(ParameterError, match="2 bases and 1 exponents"):
-        multi_power([mpz(2), mpz(3)], [1], mpz(7))
 
 
 # --- packing ----------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial as partial_of
 
 from gmpy2 import mpz
 
@@ -24,6 +25,7 @@ from commitments.prss import Mask, MaskSet, mask, mask_sets, opened_shares
 from commitments.shamir import reconstruct
 from commitments.threshold import Opening, combine, decode_residue, partial, verify_openings
 from darkpool.committee.seat import Seat
+from darkpool.committee.spread import spread
 from darkpool.committee.transport import Mesh
 from darkpool.errors import RoundAborted
 from darkpool.matcher import Product
@@ -116,10 +118,14 @@ class Session:
 
     async def _decrypt(self, step: str, masked: Sequence[Ciphertext], padded: int) -> list[mpz]:
         """The plaintexts of masked products: every member combines its part and checks all others'."""
+        committee = self.seat.committee
         partials = await self._partials(f"{step}/partials", masked, padded)
-        mine = {p: combine(self.seat.committee, masked[p], partials[p]) for p in partials}
+        combined = await spread(lambda p: combine(committee, masked[p], partials[p]), [*partials])
+        mine = dict(zip(partials, combined, strict=True))
         others = await self._openings(f"{step}/openings", mine, len(masked), padded)
-        verify_openings(self.seat.committee.key, [(masked[p], o) for p, o in others.items()])
+        await spread(
+            partial_of(verify_openings, committee.key), [[(masked[p], o) for p, o in others.items()]]
+        )
         return [(mine | others)[p].plaintext for p in range(len(masked))]
 
     async def _partials(
@@ -130,12 +136,14 @@ class Session:
         key, width = seat.committee.key, seat.committee.key.modulus_bytes
         partials: dict[int, dict[int, mpz]] = {p: {} for p in self._positions(me, len(masked))}
         out = dict.fromkeys(self.mesh.peers, b"")
-        for position, c in enumerate(masked):
-            combiner, *helpers = self._assigned(position)
+        assigned = [p for p in range(len(masked)) if me in self._assigned(p)]
+        decrypted = await spread(lambda p: partial(seat.committee, seat.share, masked[p]), assigned)
+        for position, own in zip(assigned, decrypted, strict=True):
+            combiner, *_ = self._assigned(position)
             if me == combiner:
-                partials[position][me] = partial(seat.committee, seat.share, c)
-            elif me in helpers:
-                out[combiner] += int(partial(seat.committee, seat.share, c)).to_bytes(width, "big")
+                partials[position][me] = own
+            else:
+                out[combiner] += int(own).to_bytes(width, "big")
         for peer in out:
             out[peer] = _pad(out[peer], self._helped(me, peer, padded) * width)
         for peer, data in (await self.exchange(step, out)).items():

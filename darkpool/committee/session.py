@@ -10,7 +10,7 @@ traded accounts leave the committee.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from commitments.errors import VerificationError
@@ -61,7 +61,7 @@ class Clearing:
         demand, supply = await self._curves()
         # 2. The auction rule on shares; first only whether enough crosses.
         crosses, price_, volume_, long_, u_, exact = await self._auction(demand, supply)
-        if not await self._bit("crosses", crosses):
+        if await self._bits("crosses", (crosses,)) != [True]:
             return NO_CROSS
         price, volume = await self._session.reveal("price", (price_, volume_))
         self._check_price(price, volume)
@@ -91,11 +91,11 @@ class Clearing:
                 task.cancel()
             await asyncio.gather(evaluation, abort, return_exceptions=True)
 
-    async def _bit(self, step: str, share: int) -> bool:
-        (bit,) = await self._session.reveal(step, (share,))
-        if bit not in (0, 1):
+    async def _bits(self, step: str, shares: Sequence[int]) -> list[bool]:
+        bits = await self._session.reveal(step, shares)
+        if not set(bits) <= {0, 1}:
             raise VerificationError(step, "neither 0 nor 1: some member's evaluation is wrong")
-        return bit == 1
+        return [bit == 1 for bit in bits]
 
     async def _curves(self) -> tuple[list[int], list[int]]:
         opened = await self._session.open(
@@ -153,24 +153,33 @@ class Clearing:
     async def _cut(self, long: _Long, target: int) -> tuple[int, int]:
         """Arrival position of the first order with which tick u reaches the target, and the lots before it.
 
-        Returns (n, lots of the whole list) if none does. Always n.bit_length() steps of one shape.
+        Returns (n, lots of the whole list) if none does. Every step asks of three prefixes at once and leaves
+        a quarter of the candidates; the steps are as many for every list of n orders, and of one shape.
         """
         n = len(self._sealed.orders)
         at_u, at_better = self._value(long.side, long.u), self._value(long.side, long.better)
         parts = self._parts(at_u, at_better)
         low, high = 1, n + 1  # the shortest prefix that reaches the target; n + 1 if none
         before = {0: 0}
-        for step in range(n.bit_length()):
-            length = min((low + high) // 2, n)
-            products = self._matcher.prefix(length, parts)
-            opened = await self._session.open(f"cut/{step}", products, self._slots, 2)
-            by_part = {p.part: shares for p, shares in zip(products, opened, strict=True)}
-            at_tick = (self._pick(by_part, at_u) - self._pick(by_part, at_better)) % FIELD_PRIME
-            before[length] = at_tick
-            (reached_,) = await self._evaluate("at_least", (1,), [at_tick, target])
-            reached = await self._bit(f"cut/{step}/bit", reached_)
-            if low < high:
-                low, high = (low, length) if reached else (length + 1, high)
+        for step in range(-(-n.bit_length() // 2)):
+            size = high - low + 1
+            # At the end some prefixes repeat what is known, so that every step looks and takes the same.
+            lengths = [max(low - 1 + size * quarter // 4, 1) for quarter in (1, 2, 3)]
+            products = [p for length in lengths for p in self._matcher.prefix(length, parts)]
+            opened = await self._session.open(f"cut/{step}", products, self._slots, 2 * len(lengths))
+            at_tick = []
+            for start in range(0, len(products), len(parts)):
+                by_part = dict(zip(parts, opened[start : start + len(parts)], strict=True))
+                at_tick.append((self._pick(by_part, at_u) - self._pick(by_part, at_better)) % FIELD_PRIME)
+            before |= zip(lengths, at_tick, strict=True)
+            targets = [target] * len(lengths)
+            reached_ = await self._evaluate("at_least", (len(lengths),), [*at_tick, *targets])
+            for length, reached in zip(lengths, await self._bits(f"cut/{step}/bits", reached_), strict=True):
+                low, high = (low, min(high, length)) if reached else (max(low, length + 1), high)
+            if low > high:
+                raise VerificationError(
+                    "cut", "a longer prefix has fewer lots: some member's evaluation is wrong"
+                )
         return low - 1, before[low - 1]
 
     async def _account_totals(
@@ -179,14 +188,14 @@ class Clearing:
         """Shares of every account's bought and sold lots. `marginal`: lots left for the order at the cut."""
         at_u, at_better = self._value(long.side, long.u), self._value(long.side, long.better)
         at_price = self._value(long.side.opposite, price)
-        before, after = self._parts(at_u, at_price), self._parts(at_better, at_price)
+        before, after, whole = map(self._parts, (at_u, at_better, at_price))
         accounts = self._sealed.accounts
-        products = {a: self._matcher.account(a, cut, before, after) for a in accounts}
+        products = {a: self._matcher.account(a, cut, before, after, whole) for a in accounts}
         flat = [p for a in accounts for p in products[a]]
         opened = dict(
             zip(
                 (p.name for p in flat),
-                await self._session.open("accounts", flat, self._slots, 4 * len(accounts)),
+                await self._session.open("accounts", flat, self._slots, 3 * len(accounts)),
                 strict=True,
             )
         )
@@ -195,12 +204,14 @@ class Clearing:
         for account in accounts:
             sides = {
                 prefix: {p.part: opened[p.name] for p in products[account] if p.name.startswith(prefix)}
-                for prefix in (b"before", b"after")
+                for prefix in (b"before", b"after", b"whole")
             }
             long_lots = self._pick(sides[b"before"], at_u) + self._pick(sides[b"after"], at_better)
             if account == owner:
                 long_lots += marginal
-            short_lots = self._pick(sides[b"before"], at_price) + self._pick(sides[b"after"], at_price)
+            # One product over both sides, where they were not opened apart for that part anyway.
+            halves = [sides[b"whole"]] if sides[b"whole"] else [sides[b"before"], sides[b"after"]]
+            short_lots = sum(self._pick(half, at_price) for half in halves)
             totals[long.side][account] = long_lots % FIELD_PRIME
             totals[long.side.opposite][account] = short_lots % FIELD_PRIME
         return totals[Side.BUY], totals[Side.SELL]
