@@ -55,17 +55,18 @@ class Database:
 
         Processes may open one database at once. Raises ConfigError for any other URL, StoreError.
         """
-        try:
-            engine = _engine(_parsed(url))
-        except ArgumentError:
-            raise ConfigError("database url: it asks for what there is not", _URL_HINT) from None
-        database = cls(engine)
+        database = cls(_connected(url))
         try:
             database._migrate()
         except StoreError:
             database.close()
             raise
         return database
+
+    @classmethod
+    def as_it_is(cls, url: str) -> Self:
+        """Connects and leaves the layout alone: to read beside a running venue. Raises ConfigError."""
+        return cls(_connected(url))
 
     def close(self) -> None:
         """Ends its connections."""
@@ -132,6 +133,13 @@ def _parsed(text: str) -> URL:
     if url.database in {None, "", ":memory:"} or url.query or url.host:
         raise ConfigError("database url: sqlite without a file would lose orders", _URL_HINT)
     return url
+
+
+def _connected(url: str) -> Engine:
+    try:
+        return _engine(_parsed(url))
+    except ArgumentError:
+        raise ConfigError("database url: it asks for what there is not", _URL_HINT) from None
 
 
 def _engine(url: URL) -> Engine:
