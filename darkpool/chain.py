@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final, TypeVar
 
 from darkpool.eip712 import Domain, address_of
-from darkpool.errors import ChainError, ConfigError
+from darkpool.errors import ChainError, ChainRefused, ConfigError
 from darkpool.evm import Block, Event, Evm, Receipt
 from darkpool.settlement import Settlement
 from darkpool.types import Address, PrivateKey, Quanta, Signature, TokenIndex, address_hex, parse_address
@@ -31,7 +31,7 @@ from darkpool.vault import (
 __all__ = ["Chain", "Receipt", "Token", "VaultTerms"]
 
 # Bounds of gas, well above what is used; unused gas is not paid.
-_GAS_DEPLOY: Final = 6_000_000
+_GAS_DEPLOY: Final = 8_000_000
 _GAS_CALL: Final = 300_000
 _GAS_COMMITTEE: Final = 2_000_000
 _GAS_SETTLE: Final = 500_000
@@ -74,7 +74,8 @@ class Chain:
         return _created(self._evm.deploy(key, "TestToken", [name, symbol, decimals], _GAS_DEPLOY))
 
     def deploy_vault(self, key: PrivateKey, terms: VaultTerms) -> Address:
-        """Create a vault and attach to it."""
+        """Create a vault, with an arbiter if the terms name none, and attach to it."""
+        arbiter = terms.arbiter or _created(self._evm.deploy(key, "Arbiter", [], _GAS_DEPLOY))
         arguments = [
             terms.settle_window,
             terms.finality,
@@ -85,6 +86,7 @@ class Chain:
             terms.threshold,
             address_hex(terms.guardian or address_of(key)),
             [(address_hex(token.contract), token.quantum) for token in terms.tokens],
+            address_hex(arbiter),
         ]
         vault = _created(self._evm.deploy(key, "Vault", arguments, _GAS_DEPLOY))
         self.attach(vault)
@@ -94,7 +96,13 @@ class Chain:
         """Use an existing vault. Raises `ChainError` if no vault of this version lies there."""
         if not self._evm.code(vault):
             raise ChainError(f"vault: no contract at {address_hex(vault)}", "check the address and the chain")
-        separator = self._evm.call("Vault", vault, "domain_separator")
+        try:
+            separator = self._evm.call("Vault", vault, "domain_separator")
+        except ChainRefused as error:
+            raise ChainError(
+                f"vault: the contract at {address_hex(vault)} does not answer as one ({error.message})",
+                "give the vault's address, not a token's",
+            ) from None
         if separator != Domain(self.chain_id, vault).separator():
             raise ChainError(f"vault: {address_hex(vault)} signs under another domain")
         count = self._evm.call("Vault", vault, "TOKEN_COUNT")
@@ -262,6 +270,14 @@ class Chain:
     def paused(self) -> bool:
         """Whether settling is paused, at the latest block."""
         return bool(self._evm.call("Vault", self.vault, "paused"))
+
+    def frozen(self) -> bool:
+        """Whether the committee is frozen, since a settlement it signed was proven false."""
+        return bool(self._evm.call("Vault", self.vault, "frozen"))
+
+    def arbiter(self) -> Address:
+        """The contract that judges contests."""
+        return parse_address(self._evm.call("Vault", self.vault, "ARBITER"))
 
     def settle_window(self) -> int:
         """Seconds after its sealing time for which a settlement is accepted."""

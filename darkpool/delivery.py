@@ -87,6 +87,13 @@ def _obstacle(signed: SignedSettlement, chain: Chain, following: int) -> Finding
         return Finding(Verdict.EXPIRED, f"expired {late} s ago", "it is void: its fills are busted")
     if s.id > following:
         return Finding(Verdict.EARLY, f"id {s.id} waits for {following}", f"submit {following} first")
+    return _held_up(chain)
+
+
+def _held_up(chain: Chain) -> Finding | None:
+    if chain.frozen():
+        text = "the committee is frozen: a settlement it signed was proven false"
+        return Finding(Verdict.PAUSED, text, "only the next committee settles again")
     if chain.paused():
         return Finding(Verdict.PAUSED, "the guardian has paused settling", "wait until it is resumed")
     return None

@@ -167,14 +167,15 @@ class Evm:
         arguments: Sequence[Any],
         gas: int,
         fees: Fees | None = None,
+        value: int = 0,
     ) -> Receipt:
         """Call a function of a contract in a transaction signed by `key`, and wait until it is mined.
 
         `gas` bounds what it may use; a remote node is asked for an estimate instead. `fees` is what it
-        offers; if None, what the next blocks take. Raises `ChainRefused` with the contract's reason, if
-        possible before anything is sent, and `ChainError`.
+        offers; if None, what the next blocks take. `value`: wei to go with it. Raises `ChainRefused` with the
+        contract's reason, if possible before anything is sent, and `ChainError`.
         """
-        return self._send(key, address, self.encoded(name, address, function, arguments), gas, fees=fees)
+        return self._send(key, address, self.encoded(name, address, function, arguments), gas, value, fees)
 
     def encoded(self, name: str, address: Address, function: str, arguments: Sequence[Any]) -> bytes:
         """What a transaction says to call a function of a contract. Raises `ConfigError`."""
@@ -193,12 +194,14 @@ class Evm:
         tip = max(_TIP, self._asked(lambda: int(self._web3.eth.max_priority_fee)))
         return Fees(2 * base + tip, tip)
 
-    def estimate(self, sender: Address, to: Address | None, data: bytes, at: str = "pending") -> int:
-        """Gas to allow for a transaction on the state `at` ("latest" or "pending").
+    def estimate(
+        self, sender: Address, to: Address | None, data: bytes, at: str = "pending", value: int = 0
+    ) -> int:
+        """Gas to allow for a transaction of `value` wei on the state `at` ("latest" or "pending").
 
         Raises `ChainRefused` with the contract's reason if it would fail.
         """
-        transaction: Any = {"from": _text(sender), "value": 0, **_target(to), "data": data}
+        transaction: Any = {"from": _text(sender), "value": value, **_target(to), "data": data}
         if self._tester is not None:
             self._set_pending_time(max(self.now() + 1, int(time.time()) + self._lead))
             # Its estimator runs the transaction a dozen times; one run tells whether it reverts.
@@ -325,7 +328,7 @@ class Evm:
         fees: Fees | None = None,
     ) -> Receipt:
         sender = address_of(key)
-        estimate = self.estimate(sender, to, data) if data else gas
+        estimate = self.estimate(sender, to, data, value=value) if data else gas
         allowed = estimate if self._tester is None else min(gas, EMBEDDED_GAS_LIMIT)
         signed = self.sign(key, to, data, self.nonces(sender)[1], allowed, fees or self.fees(), value)
         if self.post(signed) is not Posted.TAKEN:

@@ -31,25 +31,33 @@ def token_index(terms: Terms, token: Address) -> TokenIndex:
     return TokenIndex(terms.tokens.index(token))
 
 
-def transcript_hash(terms: Terms, sealed: SealedList, result: RoundResult) -> bytes:
-    """keccak256 of ABI words: market, round, sealing time, root, orders, price, lot, volume, both tokens.
+def transcript_words(terms: Terms, sealed: SealedList, result: RoundResult) -> tuple[int | bytes, ...]:
+    """A round as a contract reads it, in thirteen words.
 
-    price in quote quanta per lot, lot in base quanta, volume in lots. A contract can recompute it.
+    Market, round, sealing time, root, orders, price, p_0, tick, lot, volume, base and quote token index, root
+    of the audit log. Price, p_0 and tick in quote quanta per lot, lot in base quanta, volume in lots.
     """
     market = terms.market
-    words: tuple[int | bytes, ...] = (
+    return (
         market.id,
         sealed.round,
         sealed.sealed_at,
         sealed.root,
         len(sealed.orders),
         market.grid.price(result.price),
+        market.grid.p_0,
+        market.grid.tick,
         market.lot,
         result.volume,
         token_index(terms, market.base),
         token_index(terms, market.quote),
+        sealed.audit_root,
     )
-    return keccak256(b"".join(word(w) for w in words))
+
+
+def transcript_hash(terms: Terms, sealed: SealedList, result: RoundResult) -> bytes:
+    """keccak256 of the `transcript_words` as ABI words. A contract can recompute it."""
+    return keccak256(b"".join(map(word, transcript_words(terms, sealed, result))))
 
 
 @dataclass(frozen=True, slots=True)

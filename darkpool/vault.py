@@ -29,7 +29,7 @@ class VaultTerms:
     The contract refuses terms under which a withdrawal or a cancellation could overtake a settlement, or a
     new committee a withdrawal: both delays exceed settle_window + finality, and committee_delay exceeds
     withdraw_delay. `members` are at least 2 * threshold + 1 and at most 16, ascending; tokens are 1 to 8.
-    `guardian` may pause settling; None is whoever deploys.
+    `guardian` may pause settling; None is whoever deploys. `arbiter` judges contests; None is a new one.
     """
 
     members: tuple[Address, ...]
@@ -41,6 +41,7 @@ class VaultTerms:
     cancel_delay: int = DEFAULT_DELAY
     committee_delay: int = DEFAULT_COMMITTEE_DELAY
     guardian: Address | None = None
+    arbiter: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from darkpool.contest import Case as ContestCase
+from darkpool.contest import SettledRecord
+from darkpool.eip712 import keccak256
 from darkpool.settlement import Delta, NullifierRow, delta_rows, nullifier_rows
 from darkpool.types import Address, Nonce, PrivateKey, TokenIndex
+from tests.contracts.contest_ground import Ground, Made, a_round
 from tests.contracts.world import (
     ALICE,
     BOB,
@@ -72,8 +76,15 @@ MARKET: Final = Case(100, 1, 2)
 """The settlement that the limits are about: 100 accounts and 1,000 orders of one market."""
 
 FURTHER: Final = Case(101, 1, 2)
-LIMITS: Final = {"used": 2_000_000, "first": 3_800_000, "further": 20_000}
-"""Gas at most: of MARKET, and of the 101st account."""
+LIMITS: Final = {"used": 2_000_000, "first": 3_800_000, "further": 20_000, "contested order": 120_000}
+"""Gas at most: of MARKET, of its 101st account, of each further order that a contest shows."""
+
+CONTESTED: Final = (1, 8, 32)
+"""Orders that an account shows, in a list of LISTED and a settlement of MARKET's rows."""
+
+LISTED: Final = 1_000
+ORDER_BYTES: Final = 17_000
+"""Of an order at production size, as a refutation shows it."""
 
 
 @cache
@@ -121,8 +132,60 @@ def measured() -> dict[str, Any]:
             entry[stage] = world.done(None, "settle", *world.signed(settlement)).gas
         settle.append(entry)
         world.tester.revert_to_snapshot(inside)
+    contests, more = measured_contests(world)
     world.tester.revert_to_snapshot(snapshot)
-    return {"settle": settle, "calls": calls}
+    return {"settle": settle, "contests": contests, "calls": calls | more}
+
+
+def contested(world: World, count: int) -> tuple[Ground, ContestCase, list[Made]]:
+    """A settlement of MARKET's size in which so many orders of an account were consumed."""
+    account = key(10_001)
+    orders = [Made(account, i, 6, 1, (3 * i + 1, 3 * i + 2), length=ORDER_BYTES) for i in range(count)]
+    made = a_round(orders, 3, strangers=LISTED - count)
+    deltas, nullifiers = rows(MARKET, "empty")
+    mine = nullifier_rows((address_of(account), Nonce(i)) for i in range(count))
+    others = [row for row in nullifiers if row.account != address_of(account)]
+    settlement = world.settlement(
+        deltas=deltas,
+        nullifiers=tuple(sorted([*others, *mine], key=lambda row: row.key)),
+        transcript=keccak256(made.words.hash),
+    )
+    at = world.now()
+    world.done(None, "settle", *world.signed(settlement))
+    s = settlement
+    record = SettledRecord(s.id, at, s.root, s.transcript, s.deltas, s.nullifiers)
+    return Ground(world), ContestCase.of(record, [made.words], made.listed(0)), orders
+
+
+def measured_contests(world: World) -> tuple[list[dict[str, int]], dict[str, int]]:
+    """Gas of `contest` by the number of orders shown, and of what else a contest takes."""
+    account = key(10_001)
+    world.tester.add_account("0x" + account.hex())
+    gift: Any = {"from": world.deployer, "to": addresses([account])[0], "value": 10**20, "gas": 21_000}
+    world.web3.eth.send_transaction(gift)
+    found, unwound = [], 0
+    for count in CONTESTED:
+        inside = world.tester.take_snapshot()
+        ground, case, orders = contested(world, count)
+        gas = ground.contest(account, ground.found(case, account, orders))
+        found.append({"orders": count, "gas": gas})
+        unwound = ground.unwind(case)
+        world.tester.revert_to_snapshot(inside)
+    inside = world.tester.take_snapshot()
+    ground, case, orders = contested(world, 2)
+    place = [world.vault.address, case.record.id, addresses([account])[0]]
+    ground.contest(account, ground.found(case, account, orders[:1]))
+    refuted = world.tester.take_snapshot()
+    refutation = ground.done(ALICE, "refute_order", *ground.refutation(case, 0, orders[1], 1, [0]))
+    world.tester.revert_to_snapshot(refuted)
+    world.wait(DELAY // 4)
+    upheld = ground.done(ALICE, "uphold", *place)
+    world.tester.revert_to_snapshot(inside)
+    return found, {
+        "unwind, 100 accounts": unwound,
+        "uphold": upheld,
+        f"refute_order, {ORDER_BYTES:,} bytes": refutation,
+    }
 
 
 def endow(world: World, giver: PrivateKey) -> None:
@@ -183,6 +246,9 @@ def problems(document: Mapping[str, Any]) -> list[str]:
 
     found = {stage: of(document, MARKET, stage) for stage in ("used", "first")}
     found["further"] = of(document, FURTHER, "used") - found["used"]
+    first, *_, last = document["contests"]
+    shown = last["orders"] - first["orders"]
+    found["contested order"] = (last["gas"] - first["gas"]) // shown
     broken = [
         f"{name}: {gas:,}, at most {LIMITS[name]:,}" for name, gas in found.items() if gas > LIMITS[name]
     ]
@@ -222,6 +288,12 @@ def page(document: Mapping[str, Any]) -> str:
         "Four tokens' balances of an account share a storage word, as do 256 order nonces; so what counts is",
         "the words touched and whether they were zero, more than the rows.",
         "",
+        f"A contest in a settlement of {MARKET.accounts} accounts, of a list of {LISTED:,} orders:",
+        "",
+        "| Orders shown | Gas |",
+        "|--:|--:|",
+        *(f"| {row['orders']} | {row['gas']:,} |" for row in document["contests"]),
+        "",
         "| Call | Gas |",
         "|---|--:|",
         *(f"| {name} | {gas:,} |" for name, gas in document["calls"].items()),
@@ -250,7 +322,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not check:
         for path, text in files.items():
             path.write_text(text)
-    print(f"gas of {len(CASES)} settlements and {len(document['calls'])} calls", file=sys.stderr)
+    print(
+        f"gas of {len(CASES)} settlements, {len(CONTESTED)} contests and {len(document['calls'])} calls",
+        file=sys.stderr,
+    )
     return 0
 
 

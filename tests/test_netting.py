@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commitments.encoding import Writer
@@ -109,15 +109,27 @@ def test_the_transcript_hash_is_abi_encoded(result: RoundResult, number: int, se
         "uint64",
         "uint64",
         "bytes32",
-        "uint256",
-        "uint256",
-        "uint256",
-        "uint256",
+        *["uint256"] * 6,
         "uint8",
         "uint8",
+        "bytes32",
     ]
     price = 1_000 + 10 * result.price
-    words = (terms.market.id, number, sealed_at, sealed.root, 0, price, 7, result.volume, 1, 2)
+    words = (
+        terms.market.id,
+        number,
+        sealed_at,
+        sealed.root,
+        0,
+        price,
+        1_000,
+        10,
+        7,
+        result.volume,
+        1,
+        2,
+        sealed.audit_root,
+    )
     assert transcript_hash(terms, sealed, result) == keccak(encode(types, words))
 
 
@@ -195,6 +207,7 @@ def opened(
 
 
 @pytest.mark.parametrize("members,threshold", [(3, 1), (4, 1), (5, 2)])
+@settings(max_examples=15)
 @given(bought=st.integers(0, 2**48), sold=st.integers(0, 2**48))
 def test_totals_open_for_the_account_and_have_one_length(
     members: int, threshold: int, bought: int, sold: int

@@ -6,6 +6,9 @@
 @license GPL-3.0-or-later
 @dev Nothing here asks for anybody's consent or can be paused. What leaves the vault or burns a nonce waits
      for a delay; `Vault.vy` sees to it that the delays outlast every settlement that was sealed before.
+     A request sets aside what the balance has at that time, so nothing that a settlement credits leaves the
+     vault before WITHDRAW_DELAY has passed: until then a settlement that proves false can be unwound. While
+     one is, what was asked for since it waits, but no longer than WITHDRAW_DELAY.
 """
 
 from ethereum.ercs import IERC20
@@ -62,6 +65,10 @@ event Cancelled:
 WITHDRAW_DELAY: public(immutable(uint256))
 CANCEL_DELAY: public(immutable(uint256))
 
+# While settlements are unwound: requests made from `held_since` on wait until `held_until`, unix seconds.
+held_since: public(uint256)
+held_until: public(uint256)
+
 withdrawal_requests: public(HashMap[address, HashMap[uint256, WithdrawalRequest]])
 cancel_requests: public(HashMap[address, HashMap[uint256, CancelRequest]])
 
@@ -112,14 +119,16 @@ def deposit(token: uint256, quanta: uint256):
 @external
 def request_withdrawal(token: uint256, quanta: uint256):
     """
-    @notice Asks for quanta of the caller's balance. A new request replaces the amount of an open one
-            and restarts the delay. Until `withdraw` the balance stays open to settlements.
+    @notice Asks for quanta of the caller's balance, and sets them aside, or the balance if that is less. A new
+            request replaces the amount of an open one and restarts the delay. Until `withdraw` settlements
+            may debit it, last of all; what they credit takes a further request.
     @param token Place of the token in `tokens`.
-    @param quanta How much; at least 1; `withdraw` pays no more than is there.
+    @param quanta How much; at least 1; `withdraw` pays no more than was there.
     """
     assert token < ledger.TOKEN_COUNT, "request_withdrawal: token is not registered"
     assert quanta != 0, "request_withdrawal: zero quanta"
     ready_at: uint256 = block.timestamp + WITHDRAW_DELAY
+    ledger.set_aside(token, msg.sender, quanta)
     self.withdrawal_requests[msg.sender][token] = WithdrawalRequest(quanta=quanta, ready_at=ready_at)
     log WithdrawalRequested(token=token, account=msg.sender, quanta=quanta, ready_at=ready_at)
 
@@ -128,7 +137,7 @@ def request_withdrawal(token: uint256, quanta: uint256):
 @nonreentrant
 def withdraw(token: uint256):
     """
-    @notice Pays the caller's open request, or the balance if that is less, and closes the request.
+    @notice Pays what is left of what the caller's open request set aside, and closes the request.
             Needs nobody's consent. If the vault holds less of the token than it owes, because the token
             took some, a quantum pays its share of what is there.
     @param token Place of the token in `tokens`.
@@ -137,13 +146,15 @@ def withdraw(token: uint256):
     request: WithdrawalRequest = self.withdrawal_requests[msg.sender][token]
     assert request.quanta != 0, "withdraw: nothing was requested"
     assert block.timestamp >= request.ready_at, "withdraw: the delay has not passed; wait until ready_at of the request"
+    if block.timestamp < self.held_until:
+        assert request.ready_at - WITHDRAW_DELAY < self.held_since, "withdraw: settlements since a false one are being unwound; send unwind, or wait until held_until"
 
-    quanta: uint256 = min(request.quanta, ledger.held(token, msg.sender))
+    quanta: uint256 = ledger.leaving[ledger.key(token, msg.sender)]
     units: uint256 = 0
     if quanta != 0:
         units = self._units(token, quanta)
     self.withdrawal_requests[msg.sender][token] = empty(WithdrawalRequest)
-    ledger.debit(token, msg.sender, quanta)
+    ledger.pay_out(token, msg.sender)
     log Withdrawn(token=token, account=msg.sender, quanta=quanta, units=units)
     if units != 0:
         assert extcall IERC20(ledger.tokens[token].token).transfer(

@@ -6,7 +6,8 @@
 @license GPL-3.0-or-later
 @dev A committee is replaced by its own quorum, after a delay, and in no other way; the guardian comes and
      goes with it. The guardian pauses and resumes settling and can do nothing else. A change of committee
-     neither pauses nor resumes.
+     neither pauses nor resumes. A committee that is proven to have signed a false settlement is frozen: only
+     the next one settles again, COMMITTEE_DELAY after that at the earliest.
 
      A signed message is EIP-712, domain {name "darkpool", version "1", chainId, verifyingContract}.
 """
@@ -32,6 +33,10 @@ event CommitteeActivated:
     members: DynArray[address, MAX_MEMBERS]
     threshold: uint256
     guardian: address
+
+
+event CommitteeFrozen:
+    epoch: indexed(uint256)
 
 
 event SettlingPaused:
@@ -66,6 +71,8 @@ threshold: public(uint256)
 guardian: public(address)
 # Whether settling is paused.
 paused: public(bool)
+# Whether the present committee is frozen: a settlement it signed was proven false.
+frozen: public(bool)
 # Epoch in which a signer was last registered: a member exactly if that is the present one.
 member_epoch: public(HashMap[address, uint256])
 # Highest epoch number given to a committee or a proposal. A number is never given twice, so a proposal
@@ -240,10 +247,33 @@ def _check(members: DynArray[address, MAX_MEMBERS], threshold: uint256, guardian
 
 
 @internal
+def freeze():
+    """
+    @dev A proposal that is under way is one of the frozen committee: it waits the whole delay from now.
+    """
+    if self.frozen:
+        return
+    self.frozen = True
+    log CommitteeFrozen(epoch=self.epoch)
+    next: Proposal = self._proposal
+    if next.epoch != 0:
+        next.ready_at = block.timestamp + COMMITTEE_DELAY
+        self._proposal.ready_at = next.ready_at
+        log CommitteeProposed(
+            epoch=next.epoch,
+            members=next.members,
+            threshold=next.threshold,
+            guardian=next.guardian,
+            ready_at=next.ready_at,
+        )
+
+
+@internal
 def _register(
     number: uint256, members: DynArray[address, MAX_MEMBERS], threshold: uint256, guardian: address
 ):
     self.epoch = number
+    self.frozen = False
     self.threshold = threshold
     self.guardian = guardian
     self._members = members

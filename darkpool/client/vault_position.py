@@ -22,7 +22,7 @@ MAX_WORDS: Final = 64
 """Most words of nonces that are looked at, the highest ones: 16,384 orders."""
 
 GAS: Final = {
-    "request_withdrawal": 75_000,
+    "request_withdrawal": 110_000,
     "withdraw": 120_000,
     "request_cancel": 75_000,
     "finalize_cancel": 60_000,

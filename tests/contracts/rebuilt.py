@@ -24,7 +24,10 @@ class Rebuilt:
         self.committee: Key = ()  # epoch, members, threshold, guardian
         self.proposal: Key = ()  # the same, ready_at
         self.paused = False
+        self.frozen = False
+        self.held_until = 0
         self.settled = 0
+        self.rows: dict[int, list[int]] = {}  # of settlements in force
         kinds = {event.topic: event for event in vault.events}
         for entry in logs:
             if entry["address"] == vault.address:
@@ -52,13 +55,31 @@ class Rebuilt:
     def _Settled(self, id: int, deltas: list[int], nullifiers: list[Any], **_: Any) -> None:  # noqa: A002
         self.settled += 1
         assert id == self.settled
-        for row in deltas:
-            magnitude = row & (2**87 - 1)
-            self.balances[row >> 248, _address(row >> 88)] += -magnitude if row >> 87 & 1 else magnitude
+        assert not self.frozen
+        self.rows[id] = deltas
+        self._move(deltas, 1)
         for row in nullifiers:
             place = _address(row["key"] >> 96), row["key"] & (2**96 - 1)
             assert not self.bits[place] & row["mask"]
             self.bits[place] |= row["mask"]
+
+    def _move(self, deltas: list[int], sign: int) -> None:
+        for row in deltas:
+            magnitude = row & (2**87 - 1)
+            amount = -magnitude if row >> 87 & 1 else magnitude
+            self.balances[row >> 248, _address(row >> 88)] += sign * amount
+
+    def _Convicted(self, id: int, until: int) -> None:  # noqa: A002
+        assert id in self.rows
+        self.held_until = until
+
+    def _Unwound(self, id: int) -> None:  # noqa: A002
+        assert id == max(self.rows)
+        self._move(self.rows.pop(id), -1)
+
+    def _CommitteeFrozen(self, epoch: int) -> None:
+        assert epoch == self.committee[0]
+        self.frozen = True
 
     def _CommitteeProposed(
         self, epoch: int, members: list[str], threshold: int, guardian: str, ready_at: int
@@ -67,6 +88,7 @@ class Rebuilt:
 
     def _CommitteeActivated(self, epoch: int, members: list[str], threshold: int, guardian: str) -> None:
         self.committee = (epoch, members, threshold, guardian)
+        self.frozen = False
         assert not self.proposal or self.proposal[:4] == self.committee
         self.proposal = ()
 

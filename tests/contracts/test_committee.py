@@ -171,4 +171,6 @@ def test_no_function_beside_these_changes_state() -> None:
         "activate_committee",
         "pause_settling",
         "resume_settling",
+        "convict",
+        "unwind",
     }

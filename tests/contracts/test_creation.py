@@ -23,6 +23,7 @@ creation("vault: committee_delay is not above withdraw_delay", committee_delay=D
 creation("vault: withdraw_delay is not above settle_window + finality", withdraw_delay=WINDOW + FINALITY)
 creation("vault: cancel_delay is above 365 days", cancel_delay=365 * 86_400 + 1)
 creation("vault: cancel_delay is not above settle_window + finality", cancel_delay=WINDOW + FINALITY)
+creation("vault: arbiter is not a contract", arbiter=addresses([ALICE])[0])
 creation("vault: no token", tokens=[])
 creation("vault: token is not a contract", tokens=[(addresses([ALICE])[0], 1)])
 CREATIONS["vault: quantum is zero"] = lambda world: {"tokens": [(world.tokens[0].address, 0)]}

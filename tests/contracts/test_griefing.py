@@ -152,7 +152,7 @@ def test_no_block_of_300_million_gas_holds_more_events_than_an_entry_of_the_log(
         world.wait(60)
         used[count] = world.send(NOBODY, flood, function, vault, count).gas
     each = (used[many] - used[few]) / (many - few)
-    assert 9_000 < each < 10_500
+    assert 9_000 < each < 14_500  # a request for withdrawal also looks at balances
     assert MAX_EVENTS * each > 350_000_000
 
 

@@ -3,8 +3,9 @@
 What holds after every step: of an honest token the vault owns what it owes, and of a token that takes what it
 likes each quantum is paid its share; nothing is created or lost between accounts; a bit is spent once and
 never returns; no delay is shortened; and a settlement that was sealed as the venue seals them applies within
-its window whatever the accounts do, unless the guardian pauses. At the end of a run the log alone rebuilds
-the state.
+its window whatever the accounts do, unless the guardian pauses or the committee is frozen. Any settlement may
+be convicted within the delay: then all can be taken back, newest first, down to it, to the last quantum,
+whatever was moved, asked for and withdrawn since. At the end of a run the log alone rebuilds the state.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from vyper.compiler import compile_code
 
-from darkpool.settlement import Settlement
+from darkpool.settlement import Settlement, row_hashes
 from darkpool.types import PrivateKey
 from tests.contracts.rebuilt import Rebuilt
 from tests.contracts.world import (
@@ -57,6 +59,16 @@ DELAYS: Final = {
 }
 RICH: Final = 10**9
 
+PUPPET: Final = """
+interface Vault:
+    def convict(id: uint256, settled_at: uint256): nonpayable
+
+@external
+def convict(vault: address, id: uint256, settled_at: uint256):
+    extcall Vault(vault).convict(id, settled_at)
+"""
+"""An arbiter that takes anybody's word: whatever it convicts, the vault must be able to undo."""
+
 account = st.sampled_from(ACCOUNTS)
 token = st.sampled_from(range(len(QUANTA)))
 quanta = st.integers(1, 1_000)
@@ -71,6 +83,8 @@ def shared_world() -> World:
     world = World()
     world.tokens.append(world.deploy_token("HostileToken"))
     pairs = [(contract.address, quantum) for contract, quantum in zip(world.tokens, QUANTA, strict=True)]
+    output = compile_code(PUPPET, output_formats=["abi", "bytecode"])
+    world.arbiter = world.deploy(output["abi"], output["bytecode"])
     world.use(world.deploy_artifact("Vault", *world.terms(tokens=pairs)))
     for number, contract in enumerate(world.tokens):
         for owner in ACCOUNTS:
@@ -81,10 +95,20 @@ def shared_world() -> World:
 
 
 @dataclass
+class Landed:
+    """A settlement in force."""
+
+    settlement: Settlement
+    settled_at: int
+    nets: dict[tuple[int, PrivateKey], int]
+
+
+@dataclass
 class Model:
     balances: dict[tuple[int, PrivateKey], int] = field(default_factory=dict)
     bits: dict[PrivateKey, int] = field(default_factory=lambda: dict.fromkeys(ACCOUNTS, 0))
     withdrawals: dict[tuple[int, PrivateKey], tuple[int, int]] = field(default_factory=dict)
+    leaving: dict[tuple[int, PrivateKey], int] = field(default_factory=dict)  # set aside by requests
     cancels: dict[PrivateKey, tuple[int, int]] = field(default_factory=dict)
     held: list[int] = field(default_factory=lambda: [0] * len(QUANTA))  # units
     wallets: dict[tuple[int, PrivateKey], int] = field(
@@ -96,6 +120,11 @@ class Model:
     epoch: int = 1
     last_epoch: int = 1
     proposed: tuple[int, int, int] | None = None  # committee, epoch, ready_at
+    landed: list[Landed] = field(default_factory=list)  # settlements in force
+    frozen: bool = False
+    oldest: int = 0  # to be unwound
+    held_since: int = 0
+    held_until: int = 0
 
     def balance(self, number: int, owner: PrivateKey) -> int:
         return self.balances.get((number, owner), 0)
@@ -118,6 +147,8 @@ class Model:
     def apply(self, nets: dict[tuple[int, PrivateKey], int], spent: dict[PrivateKey, int]) -> None:
         for place, net in nets.items():
             self.balances[place] = self.balances.get(place, 0) + net
+            if place in self.leaving:
+                self.leaving[place] = min(self.leaving[place], self.balances[place])
         for owner, mask in spent.items():
             assert not self.bits[owner] & mask
             self.bits[owner] |= mask
@@ -160,7 +191,7 @@ class VaultMachine(RuleBasedStateMachine):
         assert +found.bits == {(names[a], 0): mask for a, mask in model.bits.items() if mask}
         assert found.withdrawals == {(names[a], t): open_ for (t, a), open_ in model.withdrawals.items()}
         assert found.cancels == {(names[a], 0): open_ for a, open_ in model.cancels.items()}
-        assert (found.settled + 1, found.paused) == (model.next_id, model.paused)
+        assert (found.settled + 1, found.paused, found.frozen) == (model.next_id, model.paused, model.frozen)
         assert found.committee == (model.epoch, *self.committee(model.committee))
         proposed = model.proposed
         assert found.proposal == (
@@ -195,6 +226,7 @@ class VaultMachine(RuleBasedStateMachine):
         at = self.world.now()
         self.world.done(owner, "request_withdrawal", number, amount)
         self.model.withdrawals[number, owner] = (amount, at + DELAY)
+        self.model.leaving[number, owner] = min(amount, self.model.balance(number, owner))
         self.requested.setdefault(owner, at)
 
     @rule(owner=account, number=token)
@@ -204,9 +236,12 @@ class VaultMachine(RuleBasedStateMachine):
             self.world.refused("withdraw: nothing was requested", owner, "withdraw", number)
         elif self.world.now() < ready:
             self.world.refused("withdraw: the delay has not passed", owner, "withdraw", number)
+        elif self.world.now() < self.model.held_until and ready - DELAY >= self.model.held_since:
+            reason = "withdraw: settlements since a false one are being unwound"
+            self.world.refused(reason, owner, "withdraw", number)
         else:
             self.world.done(owner, "withdraw", number)
-            self.model.pay(number, owner, min(amount, self.model.balance(number, owner)))
+            self.model.pay(number, owner, self.model.leaving.pop((number, owner)))
             del self.model.withdrawals[number, owner]
             self.resolve(owner)
 
@@ -282,14 +317,68 @@ class VaultMachine(RuleBasedStateMachine):
             return
         self.world.done(NOBODY, "activate_committee")
         self.model.committee, self.model.epoch, self.model.proposed = number, epoch, None
+        self.model.frozen = False
+
+    # Contests
+
+    @precondition(lambda self: self.contestable())
+    @rule(data=st.data())
+    def convict(self, data: st.DataObject) -> None:
+        model, world = self.model, self.world
+        false = data.draw(st.sampled_from(self.contestable()))
+        at = world.now()
+        arguments = (world.vault.address, false.settlement.id, false.settled_at)
+        assert world.send(NOBODY, world.arbiter, "convict", *arguments).status == 1
+        if model.frozen and false.settlement.id >= model.oldest:
+            return
+        model.oldest, model.held_since, model.held_until = false.settlement.id, false.settled_at, at + DELAY
+        if not model.frozen:
+            model.frozen = True
+            if model.proposed is not None:
+                model.proposed = (*model.proposed[:2], at + COMMITTEE_DELAY)
+        self.sealed = []
+
+    def contestable(self) -> list[Landed]:
+        now = self.world.now()
+        return [landed for landed in self.model.landed if now < landed.settled_at + DELAY]
+
+    @precondition(lambda self: self.model.landed)
+    @rule(all_of_them=st.booleans())
+    def unwind(self, all_of_them: bool) -> None:
+        model = self.model
+        while model.landed:
+            newest = model.landed[-1]
+            s = newest.settlement
+            deltas, nullifiers = row_hashes(s.deltas, s.nullifiers)
+            assert len(deltas) == 32
+            rows = [row.packed() for row in s.deltas]
+            arguments = (s.id, newest.settled_at, s.root, s.transcript, rows, nullifiers)
+            if self.world.now() >= model.held_until:
+                self.world.refused(
+                    "unwind: nothing is to be unwound, or not any more", None, "unwind", *arguments
+                )
+                return
+            self.world.done(None, "unwind", *arguments)
+            model.landed.pop()
+            model.apply({place: -net for place, net in newest.nets.items()}, {})
+            if s.id == model.oldest:
+                model.held_until = 0
+                return
+            if not all_of_them:
+                return
 
     # Venue
+
+    def may_settle(self) -> bool:
+        held = self.world.now() < self.model.held_until
+        return not (self.model.paused or self.model.frozen or held)
 
     def may_seal(self) -> bool:
         """Not two ahead, and not when the next committee could be in office before the window ends."""
         proposed = self.model.proposed
         in_time = proposed is None or self.world.now() + WINDOW < proposed[2]
-        return in_time and len(self.sealed) < 2
+        held = self.model.frozen or self.world.now() < self.model.held_until
+        return in_time and len(self.sealed) < 2 and not held
 
     @precondition(may_seal)
     @rule(data=st.data())
@@ -322,7 +411,8 @@ class VaultMachine(RuleBasedStateMachine):
     def settle(self) -> None:
         sealed = self.sealed[0]
         arguments = self.signed(sealed.settlement)
-        late = self.world.now() > sealed.settlement.sealed_at + WINDOW
+        at = self.world.now()
+        late = at > sealed.settlement.sealed_at + WINDOW
         if self.model.paused:
             self.world.refused("settle: settling is paused", None, "settle", *arguments)
         elif late and sealed.settlement.epoch == self.model.epoch:
@@ -332,13 +422,14 @@ class VaultMachine(RuleBasedStateMachine):
         else:
             self.world.done(None, "settle", *arguments)
             self.model.apply(sealed.nets, sealed.spent)
+            self.model.landed.append(Landed(sealed.settlement, at, sealed.nets))
             self.model.next_id += 1
             self.sealed.pop(0)
             self.world.refused("settle: id is not the next one", None, "settle", *arguments)
         if late:
             self.sealed = []  # those after it were computed from it
 
-    @precondition(lambda self: any(self.model.bits.values()) and not self.model.paused)
+    @precondition(lambda self: any(self.model.bits.values()) and self.may_settle())
     @rule(data=st.data())
     def spend_again(self, data: st.DataObject) -> None:
         owner = data.draw(st.sampled_from([a for a, mask in self.model.bits.items() if mask]))
@@ -365,6 +456,7 @@ class VaultMachine(RuleBasedStateMachine):
         assert self.number("next_id") == self.model.next_id
         assert self.number("epoch") == self.model.epoch
         assert self.number("paused") == self.model.paused
+        assert self.number("frozen") == self.model.frozen
         VaultMachine.steps += 1
 
 

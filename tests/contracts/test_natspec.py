@@ -28,7 +28,7 @@ def documented(contract: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("contract", ["Vault", "TestToken"])
+@pytest.mark.parametrize("contract", ["Vault", "Arbiter", "TestToken"])
 def test_functions_are_documented(contract: str) -> None:
     found = documented(contract)
     text = b"".join(contracts.sources(contract).values()).decode()
@@ -45,7 +45,7 @@ def test_functions_are_documented(contract: str) -> None:
 
 
 def test_every_contract_has_a_title_a_notice_and_a_licence() -> None:
-    for name in ("Vault", "TestToken"):
+    for name in ("Vault", "Arbiter", "TestToken"):
         for text in contracts.sources(name).values():
             assert b"@title " in text
             assert b"@license GPL-3.0-or-later" in text

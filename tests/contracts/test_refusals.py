@@ -9,9 +9,11 @@ from typing import Any, Final
 import pytest
 
 import contracts
+from darkpool.contest import Case
 from darkpool.eip712 import address_of
 from darkpool.settlement import Delta, Settlement, sign
 from darkpool.types import PrivateKey, address_hex
+from tests.contracts.contest_ground import Ground, a_round
 from tests.contracts.test_creation import CREATIONS
 from tests.contracts.world import (
     ALICE,
@@ -21,6 +23,7 @@ from tests.contracts.world import (
     DELAY,
     GUARDIAN,
     MEMBERS,
+    NEXT_MEMBERS,
     NOBODY,
     QUANTA,
     ROOT,
@@ -274,6 +277,89 @@ def _(world: World) -> Call:
 @refuses("settle: token is not registered")
 def _(world: World) -> Call:
     return settle(world, loose(world, deltas=(delta(2, ALICE, 1),)))
+
+
+# Contests
+
+
+def convicted(world: World) -> tuple[Ground, Case]:
+    """Carol got 5 quanta of Alice for nothing, and Alice has shown it."""
+    ground = Ground(world)
+    world.hold(ALICE, 1, 10)
+    case = ground.settled([a_round([], 3)], {(1, ALICE): -5, (1, CAROL): 5})
+    ground.contest(ALICE, ground.found(case, ALICE, []))
+    return ground, case
+
+
+def unwind(case: Case, **changes: object) -> Call:
+    number, settled_at, root, transcript, _, nullifiers = case.record.words
+    fields = {
+        "id": number,
+        "settled_at": settled_at,
+        "root": root,
+        "transcript": transcript,
+        "deltas": [row.packed() for row in case.record.deltas],
+        "nullifiers": nullifiers,
+    }
+    assert changes.keys() <= fields.keys()
+    return (None, "unwind", *(fields | changes).values())
+
+
+@refuses("settle: the committee is frozen")
+def _(world: World) -> Call:
+    convicted(world)
+    return settle(world, world.settlement())
+
+
+@refuses("settle: settlements of a frozen committee are being unwound")
+def _(world: World) -> Call:
+    """A second, older one was shown so late that the next committee is in office before it is unwound."""
+    world.done(None, "propose_committee", *world.proposal())
+    ground, started = Ground(world), world.now()
+    world.hold(BOB, 1, 10)
+    older = ground.settled([a_round([], 3)], {(1, BOB): -5, (1, CAROL): 5})
+    convicted(world)
+    ready_at = world.vault.functions.proposal().call()[3]
+    world.wait(started + DELAY - 20 - world.now())
+    ground.contest(BOB, ground.found(older, BOB, []))
+    world.wait(ready_at - world.now())
+    world.done(None, "activate_committee")
+    return (None, "settle", *world.signed(world.settlement(), NEXT_MEMBERS))
+
+
+@refuses("withdraw: settlements since a false one are being unwound")
+def _(world: World) -> Call:
+    world.hold(CAROL, 1, 5)
+    ground = Ground(world)
+    world.hold(ALICE, 1, 10)
+    case = ground.settled([a_round([], 3)], {(1, ALICE): -5, (1, CAROL): 5})
+    world.done(CAROL, "request_withdrawal", 1, 10)
+    world.wait(DELAY - 10)
+    ground.contest(ALICE, ground.found(case, ALICE, []))
+    world.wait(DELAY - 10)
+    return CAROL, "withdraw", 1
+
+
+@refuses("convict: the caller is not the arbiter")
+def _(world: World) -> Call:
+    return MEMBERS[0], "convict", 1, world.now()
+
+
+@refuses("unwind: nothing is to be unwound, or not any more")
+def _(world: World) -> Call:
+    _, case = convicted(world)
+    world.wait(DELAY)
+    return unwind(case)
+
+
+@refuses("unwind: the settlement is not the next one")
+def _(world: World) -> Call:
+    return unwind(convicted(world)[1], id=2)
+
+
+@refuses("unwind: the settlement was another")
+def _(world: World) -> Call:
+    return unwind(convicted(world)[1], deltas=[])
 
 
 # Signatures

@@ -80,9 +80,10 @@ class World:
     Time moves by `wait`, and by a second a block, so that equal runs are equal to the last unit of gas.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rules: type[Any] | None = None) -> None:
         genesis = PyEVMBackend.generate_genesis_params({"gas_limit": 2 * GAS, "timestamp": START})
-        self.tester = EthereumTester(PyEVMBackend(genesis_parameters=genesis))
+        forks = None if rules is None else ((0, rules),)
+        self.tester = EthereumTester(PyEVMBackend(genesis_parameters=genesis, vm_configuration=forks))
         self.web3 = Web3(EthereumTesterProvider(self.tester))
         self.deployer = self.web3.eth.accounts[0]
         self.logs: list[Any] = []
@@ -96,6 +97,7 @@ class World:
             }
             self.web3.eth.send_transaction(gift)
         self.tokens = [self.deploy_artifact("TestToken", "Token", "T", 6) for _ in QUANTA]
+        self.arbiter = self.deploy_artifact("Arbiter")
         self.vault = self.deploy_artifact("Vault", *self.terms())
         self.use(self.vault)
 
@@ -114,6 +116,7 @@ class World:
             "threshold": 1,
             "guardian": addresses([GUARDIAN])[0],
             "tokens": [(token.address, q) for token, q in zip(self.tokens, QUANTA, strict=False)],
+            "arbiter": self.arbiter.address,
         }
         assert changes.keys() <= terms.keys()
         return tuple((terms | changes).values())

@@ -1,0 +1,91 @@
+"""`darkpool refute`: false denials answered, and the accuser's bond earned."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from darkpool.cli.options import JsonOption
+from darkpool.cli.trader import (
+    DEFAULT_HOME,
+    DEFAULT_RPC,
+    DEFAULT_VENUE,
+    ChainOption,
+    HomeOption,
+    PassphraseOption,
+    VenueOption,
+    home_of,
+    opened,
+)
+
+if TYPE_CHECKING:
+    from darkpool.chain import Chain
+    from darkpool.client.trader import Trader
+    from darkpool.types import PrivateKey
+
+POLL_SECONDS = 60.0
+
+
+def refute(
+    watch: Annotated[bool, typer.Option("--watch", help="Go on looking, until Ctrl-C.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent.")] = False,
+    home: HomeOption = DEFAULT_HOME,
+    venue: VenueOption = DEFAULT_VENUE,
+    rpc_url: ChainOption = DEFAULT_RPC,
+    passphrase_file: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Answer contests of honest settlements that deny an order or a round, by what the venue publishes.
+
+    The account of the folder pays the gas and gets the accuser's bond. If nobody answers, an honest
+    settlement is undone (docs/dispute.md).
+    """
+    from darkpool.client.contesting import chain_of
+    from darkpool.client.trader import Trader
+    from darkpool.errors import DarkpoolError
+
+    folder = home_of(home)
+    keystore, chain = opened(folder, passphrase_file), chain_of(folder, rpc_url)
+    while True:
+        try:
+            with Trader.open(venue, folder, keystore, read_only=True) as trader:
+                for row in _answered(chain, trader, keystore.private_key, dry_run=dry_run):
+                    typer.echo(json.dumps(row) if as_json else _text(row))
+        except DarkpoolError as error:
+            if not watch:
+                raise
+            typer.echo(f"{error.message}; trying again", err=True)
+        if not watch:
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def _answered(chain: Chain, trader: Trader, key: PrivateKey, *, dry_run: bool) -> list[dict[str, Any]]:
+    """Every open contest, and what was done about it."""
+    from darkpool import arbiter
+    from darkpool.types import address_hex
+
+    records = {record.id: record for record in arbiter.settled_of_late(chain)}
+    rows = []
+    for found in arbiter.contested(chain):
+        standing = arbiter.standing(chain, found.id, found.account)
+        if standing.closed or standing.ends_at <= chain.now() or found.id not in records:
+            continue
+        row: dict[str, Any] = {"settlement": found.id, "account": address_hex(found.account)}
+        shown = trader.refutation(found, records[found.id])
+        row["shown"] = None if shown is None else shown.text
+        if shown is not None and not dry_run:
+            receipt = arbiter.refute(chain, key, shown.function, shown.arguments)
+            row["transaction"] = "0x" + receipt.tx_hash.hex()
+        rows.append(row)
+    return rows
+
+
+def _text(row: dict[str, Any]) -> str:
+    what = f"settlement {row['settlement']}, contested by {row['account']}"
+    if row["shown"] is None:
+        return f"{what}: nothing that the venue publishes refutes it"
+    return f"{what}: {'refuted' if 'transaction' in row else 'could be refuted'} by {row['shown']}"
