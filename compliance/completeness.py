@@ -14,10 +14,10 @@ before any list was sealed is in no list: it never could trade, and only the log
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Final
+from typing import Final, TypeAlias
 
 from commitments.encoding import Reader
 from commitments.errors import CommitmentsError
@@ -72,6 +72,34 @@ class Lists:
                     _, rounds = found.get(leaf[-32:], (leaf, ()))
                     found[leaf[-32:]] = (leaf, (*rounds, listed.sealed.round))
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An order to open: its hash and leaf by the lists, and its bytes, None if nobody gave them."""
+
+    hash: bytes
+    leaf: bytes = field(repr=False)
+    raw: bytes | None = field(repr=False)
+
+
+Opener: TypeAlias = Callable[[Sequence[Listed], Terms, Collection[ViewKey], str], "list[Opened | Refusal]"]
+
+
+def open_listed(
+    listed: Sequence[Listed], terms: Terms, keys: Collection[ViewKey], backend: str
+) -> list[Opened | Refusal]:
+    """What each opens to, or why it does not."""
+    return [_outcome(job, terms, keys, backend) for job in listed]
+
+
+def _outcome(job: Listed, terms: Terms, keys: Collection[ViewKey], backend: str) -> Opened | Refusal:
+    if job.raw is None:
+        return Refusal(job.hash, Reason.MISSING, "nobody gave its bytes")
+    try:
+        return open_order(job.raw, terms, keys, leaf=job.leaf, backend=backend)
+    except Refusal as refusal:
+        return refusal
 
 
 def check_lists(
@@ -174,13 +202,17 @@ def examine(
     keys: Collection[ViewKey],
     *,
     backend: str = NATIVE,
+    opener: Opener = open_listed,
 ) -> Report:
     """Open every order of the account in the lists. `orders`: hash -> accepted bytes, from anywhere.
 
     An order whose bytes are not given, or that does not open (compliance/opening.py), is a refusal; so
-    nothing is left out because somebody would rather not show it. `terms`: the market's, of whatever grid.
+    nothing is left out because somebody would rather not show it. `terms`: the market's, of whatever grid;
+    `opener`: who opens them, all at once.
     """
-    findings, later = [], 0
+    found: list[tuple[bytes, Nonce, tuple[int, ...]]] = []
+    jobs: list[Listed] = []
+    later = 0
     for digest, (leaf, rounds) in lists.orders_of(account).items():
         raw, nonce = orders.get(digest), Nonce(int.from_bytes(leaf[20:28]))
         day = _signed_on(raw, digest)
@@ -189,7 +221,10 @@ def examine(
             continue
         if day is not None and day < lists.first_day and not _stood(lists, rounds):
             continue
-        findings.append(Finding(digest, nonce, rounds, _outcome(digest, raw, leaf, terms, keys, backend)))
+        found.append((digest, nonce, rounds))
+        jobs.append(Listed(digest, leaf, raw))
+    outcomes = opener(jobs, terms, keys, backend)
+    findings = (Finding(*names, outcome) for names, outcome in zip(found, outcomes, strict=True))
     return Report(account, lists, tuple(findings), later)
 
 
@@ -220,19 +255,3 @@ def _signed_on(raw: bytes | None, digest: bytes) -> int | None:
         return Statement.read(Reader(raw)).utc_day
     except CommitmentsError:
         return None
-
-
-def _outcome(
-    digest: bytes,
-    raw: bytes | None,
-    leaf: bytes,
-    terms: Terms,
-    keys: Collection[ViewKey],
-    backend: str,
-) -> Opened | Refusal:
-    if raw is None:
-        return Refusal(digest, Reason.MISSING, "nobody gave its bytes")
-    try:
-        return open_order(raw, terms, keys, leaf=leaf, backend=backend)
-    except Refusal as refusal:
-        return refusal

@@ -13,6 +13,7 @@ from commitments.errors import DecodeError
 from darkpool.errors import ConfigError
 
 _MAX_FILE_BYTES: Final = 16 << MAX_BITS
+_CACHED: Final = "logarithms.table"
 
 
 def load_table(path: Path, bits: int = DEFAULT_BITS, progress: Callable[[int], None] | None = None) -> Table:
@@ -32,6 +33,19 @@ def load_table(path: Path, bits: int = DEFAULT_BITS, progress: Callable[[int], N
             f"table of logarithms: {path}: {error.strerror}", "name a file in a folder you may write to"
         ) from None
     return table
+
+
+def cached_table(progress: Callable[[int], None] | None = None) -> Table:
+    """The table in the user's cache folder ($XDG_CACHE_HOME, or ~/.cache). Raises ConfigError."""
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    folder = Path(cache).expanduser() / "darkpool"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"cache: {folder}: {error.strerror}", "set XDG_CACHE_HOME to a folder you may write to"
+        ) from None
+    return load_table(folder / _CACHED, progress=progress)
 
 
 def _read(path: Path) -> Table | None:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from commitments.errors import CommitmentsError, DecodeError
-from darkpool.certificates import check_result
+from commitments.errors import CommitmentsError
+from darkpool.certificates import check_result, result_digest
 from darkpool.client.answers import FillRecord, MarketInfo
 from darkpool.client.own_order import OwnOrder
 from darkpool.draft import fill_key
@@ -21,7 +21,7 @@ from darkpool.sealed_view import SealedListView
 from darkpool.store.records import FillState
 from darkpool.types import Address, Lots, Nonce, Quanta, RoundId, Tick
 from darkpool.wallet import Fill, assign
-from darkpool.windows import cleared_round
+from darkpool.windows import Cleared, cleared_round
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,10 @@ def round_fills(
     terms = orders[0].terms_then(info.terms)
     _check_list(record, sealed, orders)  # 1
     digest = sealed.digest(terms.domain)
-    result = _result(terms, info.signers, sealed, certified)  # 2
+    message, result = _read_result(sealed, certified)  # 2
+    if not result.crossed:
+        raise PeerFault(f"round {record.round}: nothing crossed, and there is a fill", peer="venue")
+    _check_signed(terms, info.signers, sealed, message, result)
     if result.nets.get(account) != record.net:
         raise PeerFault(f"round {record.round}: the members signed another net", peer="venue")
     key = fill_key(terms, account, seed)  # 3
@@ -105,8 +108,34 @@ def _check_list(record: FillRecord, sealed: SealedListView, orders: Sequence[Own
         raise PeerFault(f"round {record.round}: the orders are not those of the sealed list", peer="venue")
 
 
-def _result(terms: Terms, signers: Signers, sealed: SealedListView, certified: bytes) -> RoundResult:
-    """The crossing result in those bytes, of that list. Raises PeerFault unless 2t+1 members signed it."""
+def signed_result(terms: Terms, signers: Signers, sealed: SealedListView, certified: bytes) -> RoundResult:
+    """The result in those bytes, of that list. Raises PeerFault unless 2t+1 members signed it."""
+    message, result = _read_result(sealed, certified)
+    _check_signed(terms, signers, sealed, message, result)
+    return result
+
+
+def _read_result(sealed: SealedListView, certified: bytes) -> tuple[Message, RoundResult]:
+    try:
+        message = Message.decode(certified)
+        return message, read_result(message)
+    except CommitmentsError as error:
+        raise PeerFault(f"round {sealed.round}: {error}", peer="venue") from None
+
+
+def _check_signed(
+    terms: Terms, signers: Signers, sealed: SealedListView, message: Message, result: RoundResult
+) -> None:
+    try:
+        cleared = cleared_of(terms, sealed, result) if result.crossed else None
+        digest = result_digest(terms.domain, sealed.digest(terms.domain), cleared)
+        check_result(digest, result_signatures(message), signers)
+    except (DarkpoolError, CommitmentsError) as error:
+        raise PeerFault(f"round {sealed.round}: {error}", peer="venue") from None
+
+
+def cleared_of(terms: Terms, sealed: SealedListView, result: RoundResult) -> Cleared:
+    """What a crossing result of that list comes to. Raises as `cleared_round`."""
     listed = SealedList(
         RoundId(sealed.round),
         sealed.market,
@@ -115,16 +144,7 @@ def _result(terms: Terms, signers: Signers, sealed: SealedListView, certified: b
         cast("tuple[ListedOrder, ...]", sealed.leaves),  # the transcript counts them, no more
         sealed.root,
         sealed.terms_hash,
+        sealed.audit_root,
     )
     spent = ((Address(leaf[:20]), Nonce(int.from_bytes(leaf[20:28]))) for leaf in sealed.leaves)
-    try:
-        message = Message.decode(certified)
-        result = read_result(message)
-        if not result.crossed:
-            raise DecodeError("result", "nothing crossed, and there is a fill")
-        cleared = cleared_round(terms, listed, spent, result, sealed.sealed_at)
-        digest = cleared.digest(terms.domain, sealed.digest(terms.domain))
-        check_result(digest, result_signatures(message), signers)
-    except (DarkpoolError, CommitmentsError) as error:
-        raise PeerFault(f"round {sealed.round}: {error}", peer="venue") from None
-    return result
+    return cleared_round(terms, listed, spent, result, sealed.sealed_at)

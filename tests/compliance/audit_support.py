@@ -61,6 +61,7 @@ def a_list(
         sealed_at=sealed_at,
         root=merkle.root(leaves),
         terms_hash=terms.hash,
+        audit_root=merkle.EMPTY_ROOT,
         leaves=leaves,
         sequences=tuple(range(len(orders))),
         signatures={},
