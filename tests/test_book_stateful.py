@@ -330,7 +330,7 @@ def run(examples: int, steps: int, *, shrink: bool) -> None:
 
 
 def test_book_traders_and_chain_agree_in_any_order_of_events() -> None:
-    run(examples=20, steps=30, shrink=False)
+    run(examples=10, steps=30, shrink=False)
 
 
 @pytest.mark.slow

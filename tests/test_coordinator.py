@@ -36,6 +36,7 @@ from tests.encrypted import (
     settled,
 )
 from tests.faulty_member import FAULT, set_fault
+from tests.venue_log import NO_AUDIT
 from tests.venue_support import signers, some_terms
 
 HONEST, FAULTY = "darkpool.committee.node", "tests.faulty_member"
@@ -125,7 +126,7 @@ slow = pytest.mark.slow
     "fault, step",
     [
         ("dies_after", "clear"),
-        ("dies_before", "outcome"),
+        pytest.param("dies_before", "outcome", marks=slow),
         pytest.param("dies_after", "outcome", marks=slow),
         ("dead_after", "nets"),
     ],
@@ -144,11 +145,11 @@ def test_a_member_whose_part_was_done_is_waited_for(mortal: Mortal, fault: str, 
     "fault, step",
     [
         pytest.param("dies_before", "append", marks=slow),
-        ("dies_after", "append"),
+        pytest.param("dies_after", "append", marks=slow),
         pytest.param("dies_before", "sign", marks=slow),
         ("dies_after", "sign"),
         pytest.param("dies_before", "clear", marks=slow),
-        ("dead", "curves/partials"),
+        pytest.param("dead", "curves/partials", marks=slow),
         pytest.param("dead", "crosses", marks=slow),
         pytest.param("dead_after", "conservation", marks=slow),
         ("dead", "nets"),
@@ -169,6 +170,7 @@ def test_a_member_that_died_in_the_middle_abandons_with_the_others(
     mortal.check(run, closed)
 
 
+@pytest.mark.slow
 def test_it_may_die_again_while_it_is_asked(mortal: Mortal) -> None:
     """Every question can be repeated: before the end is in the log nobody forgets it."""
     run, market = mortal.open()
@@ -202,7 +204,7 @@ def test_that_nothing_crosses_is_certified_too(mortal: Mortal) -> None:
 def seal(mortal: Mortal, market: bytes) -> House:
     """The entry, and nothing more."""
     engine = mortal.house.engine
-    fields = {"market": market.hex(), "round": 1, "epoch": mortal.house.chain.epoch()}
+    fields = {"market": market.hex(), "round": 1, "epoch": mortal.house.chain.epoch(), **NO_AUDIT}
     mortal.committee.run(engine.commit_one(Draft("seal", fields)))
     return mortal.house
 

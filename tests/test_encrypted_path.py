@@ -71,7 +71,7 @@ def _replay(report: RunReport, rounds: Sequence[tuple[Tick, Sequence[PlainOrder]
             plain.renew(expected)
 
 
-few = settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 many = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 

@@ -114,6 +114,7 @@ def test_a_settlement_without_a_receipt_is_pending_and_found_later(
     assert_ledger_is_the_chain(house, run, locked="C")
 
 
+@pytest.mark.slow
 def test_settlements_may_wait_for_one_another_and_land_in_order(
     committee: Committee, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +153,7 @@ def test_rounds_of_two_markets_land_in_one_settlement(committee: Committee) -> N
         assert_ledger_is_the_chain(house, run, locked="C")
 
 
+@pytest.mark.slow
 def test_a_window_is_cut_at_the_gas_bound_and_every_part_lands(
     committee: Committee, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,13 @@ ORDERS = (
 )
 OPTIONS = Options("0.01", INSECURE_TEST, levels=4)
 
+slow = pytest.mark.slow
+
+
+def seldom(*cases: str) -> list[object]:
+    """Cases for the slow tests."""
+    return [pytest.param(case, marks=slow) for case in cases]
+
 
 @dataclass(frozen=True, slots=True)
 class Liar:
@@ -123,12 +130,12 @@ def assert_aborted(story: Story) -> None:
         ("wrong_partial", "", "partial decryptions"),
         ("wrong_mask", "", "masks: holders"),
         ("wrong_message", "crosses", "degree of sharing"),
-        ("wrong_message", "price", "degree of sharing"),
-        ("wrong_message", "long", "degree of sharing"),
-        ("wrong_message", "cut/0/bit", "degree of sharing"),
+        pytest.param("wrong_message", "price", "degree of sharing", marks=slow),
+        pytest.param("wrong_message", "long", "degree of sharing", marks=slow),
+        pytest.param("wrong_message", "cut/0/bits", "degree of sharing", marks=slow),
         ("wrong_message", "conservation", "degree of sharing"),
-        ("short_message", "curves/masks", "bytes where"),
-        ("short_message", "accounts/partials", "bytes where"),
+        pytest.param("short_message", "curves/masks", "bytes where", marks=slow),
+        pytest.param("short_message", "accounts/partials", "bytes where", marks=slow),
         ("wrong_message", "accounts/openings", "openings|root|plaintext"),
         ("short_message", "accounts/openings", "bytes where"),
     ],
@@ -149,7 +156,7 @@ def test_a_lie_in_the_last_step_may_leave_the_liar_with_a_result_that_is_never_s
     assert_aborted(liar.close(fault, "nets"))
 
 
-@pytest.mark.parametrize("step", ["curves/partials", "crosses", "nets"])
+@pytest.mark.parametrize("step", ["nets", *seldom("curves/partials", "crosses")])
 def test_a_dead_member_ends_the_round_once_it_does_not_come_back(tmp_path: Path, step: str) -> None:
     with lying(tmp_path) as liar:
         committee = liar.committee.house.engine.committee
@@ -188,7 +195,7 @@ def test_a_false_promise_not_to_sign_does_not_halt(liar: Liar) -> None:
     assert len(story.closed.certificate.signatures) == 2
 
 
-@pytest.mark.parametrize("fault", ["wrong_result", "odd_result", "wrong_result_signature"])
+@pytest.mark.parametrize("fault", ["wrong_result", *seldom("odd_result", "wrong_result_signature")])
 def test_of_four_members_one_may_lie_about_the_result(one_of_four: Liar, fault: str) -> None:
     story = one_of_four.close(fault)
     certificate = story.closed.certificate
@@ -230,7 +237,7 @@ def test_with_too_few_honest_signatures_a_settlement_waits(tmp_path: Path) -> No
         assert committee.run(settled(engine)) == [pending]
 
 
-@pytest.mark.parametrize("fault", ["wrong_result", "odd_result", "wrong_result_signature"])
+@pytest.mark.parametrize("fault", ["wrong_result", *seldom("odd_result", "wrong_result_signature")])
 def test_a_result_that_is_not_agreed_is_not_settled_and_released_when_its_window_has_passed(
     liar: Liar, fault: str
 ) -> None:

@@ -196,6 +196,7 @@ def test_the_shape_of_records_depends_on_public_facts_alone(dealt: list[Seat]) -
         assert shapes[0][part] == shapes[1][part], part
 
 
+@pytest.mark.slow
 def test_a_mutation_whose_lengths_tell_a_hidden_number_is_noticed(
     dealt: list[Seat], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,7 +267,9 @@ def test_hidden_numbers_appear_nowhere_outside_their_trader(
     assert len(records.everything()) > 100_000
 
 
-@pytest.mark.parametrize("text", ["quantity", "limit", "json"])
+@pytest.mark.parametrize(
+    "text", ["quantity", *(pytest.param(text, marks=pytest.mark.slow) for text in ("limit", "json"))]
+)
 def test_a_mutation_that_logs_a_hidden_number_is_noticed(
     dealt: list[Seat], monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:

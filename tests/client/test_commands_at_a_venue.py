@@ -50,6 +50,7 @@ async def commands(v: PlainVenue, scenario: Callable[[Run], None]) -> None:
         await asyncio.to_thread(scenario, run)
 
 
+@pytest.mark.slow
 def test_recover_names_what_is_not_renewed(play: Play, tmp_path: Path) -> None:
     async def scenario(v: PlainVenue) -> None:
         home, keystore = await asyncio.to_thread(keys, v, tmp_path / "home")

@@ -51,7 +51,7 @@ def failing_once(monkeypatch: pytest.MonkeyPatch, method: str, *, after: bool) -
 
 
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("method", ["append", "project"])
+@pytest.mark.parametrize("method", ["append", pytest.param("project", marks=pytest.mark.slow)])
 def test_an_order_whose_write_is_in_doubt_is_logged_once(
     play: Play, monkeypatch: pytest.MonkeyPatch, method: str, after: bool
 ) -> None:

@@ -212,6 +212,7 @@ def test_a_run_ended_with_a_transaction_under_way_asks_for_nothing_twice(leaver:
 # --- what can be wrong ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_node_that_hangs_is_given_up_within_seconds(leaver: Leaver) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         started = time.monotonic()
@@ -237,6 +238,7 @@ def set_base_fee(leaver: Leaver, gwei: int) -> None:
     leaver.rpc("evm_mine")
 
 
+@pytest.mark.slow
 def test_no_more_than_the_limit_is_offered_for_gas(leaver: Leaver) -> None:
     set_base_fee(leaver, 150)
     done = leaver.run(code=4)
@@ -246,6 +248,7 @@ def test_no_more_than_the_limit_is_offered_for_gas(leaver: Leaver) -> None:
     assert len(leaver.chain.withdrawal_requests()) == 2
 
 
+@pytest.mark.slow
 def test_a_fee_that_rose_during_the_wait_is_refused_too(leaver: Leaver) -> None:
     set_base_fee(leaver, 1)
     with leaver.started() as process:
@@ -271,6 +274,7 @@ def test_a_token_whose_contract_is_broken_keeps_no_other_in(leaver: Leaver) -> N
     assert leaver.balances() == [200, 0]
 
 
+@pytest.mark.slow
 def test_a_vault_that_holds_too_little_pays_in_proportion_and_says_so(leaver: Leaver) -> None:
     vault, token = address_hex(leaver.chain.vault), address_hex(leaver.chain.token(QUOTE).contract)
     leaver.rpc("anvil_impersonateAccount", vault)

@@ -119,7 +119,14 @@ def damaged(signed: SignedSettlement, how: str) -> bytes:
     return payloads[how]
 
 
-@pytest.mark.parametrize("how", ["too few", "not a member's", "a bit", "of another", "no message"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "too few",
+        "of another",
+        *(pytest.param(how, marks=pytest.mark.slow) for how in ("not a member's", "a bit", "no message")),
+    ],
+)
 def test_signatures_that_the_database_spoilt_are_asked_for_again(tmp_path: Path, how: str) -> None:
     async def scenario() -> None:
         async with pair(tmp_path) as p:
