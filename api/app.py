@@ -16,8 +16,23 @@ from api.gone import Gone
 from api.head import Head
 from api.metrics import Measured, Metrics
 from api.problems import KINDS, SCHEMA, internal, problem, problem_of
-from api.routes import accounts, events, log, markets, operations, operator, orders, rounds, settlements
+from api.routes import (
+    accounts,
+    desk,
+    disclosure,
+    events,
+    log,
+    markets,
+    operations,
+    operator,
+    orders,
+    policies,
+    rounds,
+    settlements,
+)
 from api.unread import CloseUnread
+from compliance.disclosure import Disclosure
+from compliance.office import Office
 from darkpool.errors import DarkpoolError
 from darkpool.venue import Venue
 
@@ -36,8 +51,16 @@ _SIGNED: Final = {
 _HTTP_CODES: Final = {404: "not-found", 405: "method-not-allowed"}
 
 
-def create_app(venue: Venue, lifespan: Lifespan | None = None) -> FastAPI:
-    """The app of a venue; `lifespan` runs around it."""
+def create_app(
+    venue: Venue,
+    lifespan: Lifespan | None = None,
+    serving: Disclosure | None = None,
+    office: Office | None = None,
+) -> FastAPI:
+    """The app of a venue; `lifespan` runs around it.
+
+    Without `serving` it takes no grants and no queries, without `office` it has no policy.
+    """
     app = FastAPI(
         title="darkpool",
         version=version("darkpool"),
@@ -50,11 +73,25 @@ def create_app(venue: Venue, lifespan: Lifespan | None = None) -> FastAPI:
     )
     settings = venue.settings.api
     app.state.venue = venue
+    app.state.disclosure = serving
+    app.state.office = office
     app.state.limits = Limits(settings.requests_per_second, settings.request_burst)
     app.state.metrics = Metrics()
     app.state.streams = 0
     v1 = APIRouter(prefix="/v1", dependencies=[Depends(limit_client)])
-    for module in (markets, accounts, orders, rounds, settlements, log, events, operator):
+    for module in (
+        markets,
+        accounts,
+        orders,
+        rounds,
+        settlements,
+        log,
+        events,
+        operator,
+        disclosure,
+        policies,
+        desk,
+    ):
         v1.include_router(module.router)
     v1.include_router(operations.health_router)
     app.include_router(v1)

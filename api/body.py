@@ -19,12 +19,17 @@ from darkpool.jsonfields import Fields
 ORDER_TYPE: Final = "application/vnd.darkpool.order"
 JSON_TYPE: Final = "application/json"
 _MAX_LENGTH_DIGITS: Final = 18
+LARGE: Final = frozenset({"/v1/operator/policies", "/v1/revocation-lists"})
+"""Paths whose bodies have a bound of their own."""
+
 BODY_CODES: Final = ("content-type", "body-too-large", "body-malformed")
 
 
 async def read_body(request: Request, venue: VenueOf) -> bytes:
     """The body. Raises OrderRefused of code body-too-large, before reading it if the length is announced."""
-    limit = venue.settings.api.max_body_bytes
+    settings = venue.settings
+    large = request.url.path in LARGE
+    limit = settings.compliance.max_policy_bytes if large else settings.api.max_body_bytes
     announced = request.headers.get("content-length", "0")
     if not announced.isdigit() or len(announced) > _MAX_LENGTH_DIGITS or int(announced) > limit:
         raise _too_large(limit)
@@ -41,9 +46,7 @@ async def read_body(request: Request, venue: VenueOf) -> bytes:
 
 
 def _too_large(limit: int) -> OrderRefused:
-    return OrderRefused(
-        f"body: above {limit} bytes", "send one order or wish a request", "body-too-large", {"limit": limit}
-    )
+    return OrderRefused(f"body: above {limit} bytes", "send less at once", "body-too-large", {"limit": limit})
 
 
 Body: TypeAlias = Annotated[bytes, Depends(read_body)]

@@ -32,10 +32,16 @@ class OpenRound:
 
 @dataclass(frozen=True, slots=True)
 class MarketItem:
-    """A market in the list; lot in base tokens, tick in quote tokens per base token, both decimal."""
+    """A market in the list; lot in base tokens, tick in quote tokens per base token, both decimal.
+
+    instrument: its plain name, which the markets of all segments share; live: whether it gets new rounds.
+    """
 
     id: HashText
     name: str
+    instrument: str
+    segment: str
+    live: bool
     base: str
     quote: str
     lot: str
@@ -51,6 +57,9 @@ class MarketItem:
         return MarketItem(
             id=hex_text(market.id),
             name=market.name,
+            instrument=market.instrument,
+            segment=market.segment,
+            live=view.live,
             base=instrument.base.symbol,
             quote=instrument.quote.symbol,
             lot=instrument.base.text(market.lot),

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from fastapi import Response
 
+from compliance.credential_check import Check
 from darkpool.errors import Busy, ChainError, DarkpoolError, OrderRefused, PeerFault, Unavailable
 from darkpool.store.database import StoreError
 
@@ -35,6 +36,8 @@ class Kind:
     title: str
 
 
+CREDENTIAL_CODES: Final = tuple(f"credential-{check}" for check in Check)
+
 KINDS: Final[Mapping[str, Kind]] = {
     # the request
     "bad-parameter": Kind(400, "A parameter of the path, the query or a header is malformed"),
@@ -52,6 +55,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "settlement-unknown": Kind(404, "There is no such settlement"),
     "receipt-unknown": Kind(404, "There is no receipt for this"),
     "entry-unknown": Kind(404, "The log has no such entry"),
+    "grant-unknown": Kind(404, "There is no such grant"),
     "method-not-allowed": Kind(405, "The path does not take this method"),
     "body-too-large": Kind(413, "The body is above the limit"),
     "content-type": Kind(415, "The content type is not one this takes"),
@@ -80,6 +84,25 @@ KINDS: Final[Mapping[str, Kind]] = {
     "order-unproven": Kind(422, "The order's proof does not hold"),
     "quota-exceeded": Kind(429, "The account has too many open orders"),
     "book-full": Kind(429, "The book is full"),
+    # disclosure
+    "query-refused": Kind(403, "The query is refused; `check` names what failed"),
+    "grant-refused": Kind(409, "The grant or revocation is refused; `check` names what failed"),
+    "grants-exceeded": Kind(429, "The account has too many grants"),
+    "disclosure-away": Kind(404, "This venue takes no grants and no queries"),
+    # compliance
+    "policy-denied": Kind(403, "The policy does not allow it; `rule` names what decided"),
+    "operator-block": Kind(403, "The operator has stopped this"),
+    "issuer-unknown": Kind(403, "The policy does not register this issuer"),
+    **{code: Kind(403, "The credential does not count") for code in CREDENTIAL_CODES},
+    "policy-unknown": Kind(404, "There is no such policy"),
+    "block-unknown": Kind(404, "There is no such block"),
+    "bad-block": Kind(400, "There is nothing of that name to block"),
+    "policy-invalid": Kind(422, "The policy is not valid; `file` and `line` say where"),
+    "wrong-segment": Kind(409, "The account trades in another segment"),
+    "handle-missing": Kind(409, "The order does not carry exactly the handles it owes"),
+    "market-closed": Kind(409, "The market gets no new rounds"),
+    "not-screened": Kind(409, "It could not be screened, so it is not taken"),
+    "compliance-away": Kind(404, "This venue has no compliance desk"),
     # the venue
     "internal": Kind(500, "Internal error"),
     "venue-halted": Kind(503, "The venue is halted"),

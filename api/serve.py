@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
@@ -16,12 +17,17 @@ import uvicorn
 
 from api.app import create_app
 from api.crowd import Crowd
-from darkpool import parent
+from compliance.desk_open import open_office
+from compliance.office import Office
+from compliance.screened_disclosure import ScreenedDisclosure
+from darkpool import eip712, parent
 from darkpool.alone import alone
 from darkpool.config import Settings
+from darkpool.deployment import Deployment, operator_key
 from darkpool.errors import DarkpoolError
 from darkpool.operator import open_venue
 from darkpool.tasks import end_process_on_defects
+from darkpool.venue import Venue
 
 GRACE_SECONDS: Final = 3  # less than the supervisor gives (supervise.py)
 KEEP_ALIVE_SECONDS: Final = 30
@@ -30,10 +36,19 @@ LOCK: Final = "venue.lock"
 
 async def _serve(folder: Path, settings: Settings, sockets: Path) -> None:
     end_process_on_defects()
-    async with open_venue(folder, settings, sockets) as venue:
-        crowd = Crowd(
-            create_app(venue), settings.api.max_connections, lambda: len(server.server_state.connections)
-        )
+    offices: list[Office] = []
+
+    async def screened(stack: AsyncExitStack, venue: Venue, deployment: Deployment) -> None:
+        domain = eip712.Domain(deployment.chain_id, deployment.vault)
+        offices.append(await open_office(stack, venue, folder, deployment.venue, domain))
+
+    async with open_venue(folder, settings, sockets, screened) as venue:
+        (office,) = offices
+        desk = office.desk
+        disclosure = ScreenedDisclosure(venue, operator_key(folder), desk.recorder, desk.plugins)
+        office.serve(disclosure.auditors)
+        app = create_app(venue, serving=disclosure, office=office)
+        crowd = Crowd(app, settings.api.max_connections, lambda: len(server.server_state.connections))
         config = uvicorn.Config(
             crowd,
             host=settings.api.host,

@@ -22,11 +22,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from commitments.auditor_key import Registration
 from commitments.group import Point
 from compliance.policy_lists import ListKind, country
+from darkpool.market import WHOLE
 from darkpool.types import Address
 
-WHOLE_VENUE: Final = "all"
+WHOLE_VENUE: Final = WHOLE
 """The segment of everybody, if a policy has none."""
 
 
@@ -87,11 +89,16 @@ class Issuer:
 
 @dataclass(frozen=True, slots=True)
 class PolicyAuditor:
-    """Who reads orders: a point of the prime-order subgroup."""
+    """Who reads orders: a point of the prime-order subgroup.
+
+    account: signs its queries, if it may query; proof: that its holder knows the key's secret.
+    """
 
     name: str
     title: str
     key: Point
+    account: Address | None = None
+    proof: Registration | None = None
 
 
 @dataclass(frozen=True, slots=True)

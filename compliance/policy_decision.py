@@ -30,6 +30,7 @@ class Builtin(StrEnum):
     UNKNOWN_CLASS = "unknown-class"
     NO_SEGMENT = "no-segment"
     ERROR = "evaluation-error"
+    BLOCKED = "operator-block"
 
 
 SENTENCES: Final = MappingProxyType(
@@ -40,6 +41,7 @@ SENTENCES: Final = MappingProxyType(
         Builtin.UNKNOWN_CLASS: "The policy does not name the investor class of the credential.",
         Builtin.NO_SEGMENT: "No segment is for accounts of this jurisdiction and class.",
         Builtin.ERROR: "The rules could not be evaluated without error, so nothing is allowed.",
+        Builtin.BLOCKED: "The operator has stopped this.",
     }
 )
 CREDENTIAL_SENTENCES: Final = MappingProxyType(

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Final
 
-from commitments.errors import DecodeError
+from commitments.auditor_key import Registration, verify
+from commitments.errors import CommitmentsError, DecodeError, VerificationError
 from commitments.group import Point
 from commitments.params import MAX_AUDITOR_KEYS, POINT_BYTES
 from compliance.policy_config import (
@@ -25,7 +26,7 @@ from compliance.policy_decision import RESERVED
 from compliance.policy_lists import ListKind, is_code
 from compliance.policy_toml import PolicyError, Source, Table
 from darkpool.jsonfields import read_hex
-from darkpool.types import parse_address
+from darkpool.types import Address, parse_address
 
 MAX_MARKETS: Final = 64
 MAX_JURISDICTIONS: Final = 512
@@ -42,6 +43,7 @@ _MARKET: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _NAMES: Final = "1 to 63 of a-z 0-9 -, the first no -"
 _CODES: Final = "an ISO 3166 code like US or US-NY"
+_PROOF: Final = re.compile(r"0x(?:[0-9a-f]{2}){1,1024}")
 _TABLES: Final = (
     "policy", "group", "list", "issuer", "auditor", "allow", "forbid", "limit", "disclosure", "segment",
 )  # fmt: skip
@@ -148,8 +150,33 @@ class _Parser:
             key = Point.decode(read_hex(text, "key", POINT_BYTES), "key")
         except DecodeError as error:
             raise table.refused("key", error.problem, "copy the auditor's key again") from None
+        account, proof = self._signer(table), self._proof(table, key)
         table.end()
-        return PolicyAuditor(name, title, key)
+        return PolicyAuditor(name, title, key, account, proof)
+
+    @staticmethod
+    def _signer(table: Table) -> Address | None:
+        if not table.has("account"):
+            return None
+        form = "0x and 40 hexadecimal digits"
+        return parse_address(table.text("account", form, lambda t: bool(parse_address(t))))
+
+    @staticmethod
+    def _proof(table: Table, key: Point) -> Registration | None:
+        """The proof of possession, which must hold for the key wherever it was registered."""
+        if not table.has("proof"):
+            return None
+        text = table.text("proof", "0x and lower-case hexadecimal digits", _PROOF.fullmatch)
+        try:
+            proof = Registration.decode(bytes.fromhex(text[2:]))
+            if proof.key != key:
+                raise VerificationError("proof", "it is of another key")
+            context = proof.context
+            verify(proof, context.chain_id, context.contract, context.venue)
+        except CommitmentsError as error:
+            hint = "have the auditor register the key again"
+            raise table.refused("proof", str(error), hint) from None
+        return proof
 
     def _allow(self, table: Table, issuers: tuple[str, ...]) -> Rule:
         for key in ("markets", *(("jurisdictions", "classes") if self._credentials else ())):

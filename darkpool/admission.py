@@ -106,7 +106,6 @@ def _check_terms(statement: Statement, terms: Terms) -> None:
         "key_id": terms.key.key_id,
         "policy_hash": terms.policy_hash,
         "terms_hash": terms.hash,
-        "auditor_keys": terms.auditor_keys,
     }
     for name, value in expected.items():
         if getattr(statement, name) != value:
@@ -115,6 +114,13 @@ def _check_terms(statement: Statement, terms: Terms) -> None:
                 "fetch the market's terms and seal anew",
                 "terms-mismatch",
             )
+    # Which of them an order owes depends on who its account is: that is the operator's to judge.
+    if not set(statement.auditor_keys) <= set(terms.auditor_keys):
+        raise OrderRefused(
+            f"auditor_keys: one is none of market {market.name}",
+            "fetch the market's terms and seal anew",
+            "terms-mismatch",
+        )
 
 
 def _check_times(s: Statement, now: int) -> None:

@@ -73,6 +73,11 @@ class Book:
         return tuple(self._standing.values())
 
     @property
+    def unsealed(self) -> tuple[ListedOrder, ...]:
+        """Those of them that no sealed list holds."""
+        return tuple(o for o in self._standing.values() if not self._is_sealed(o))
+
+    @property
     def current_round(self) -> Round:
         """The latest round. Raises OrderRefused if there never was one."""
         if self.round is None:
@@ -200,6 +205,22 @@ class Book:
             )
         return unsealed
 
+    def check_release(self, named: Iterable[tuple[Address, Nonce]]) -> list[ListedOrder]:
+        """The unsealed orders of those names, for the operator to take out. Raises OrderRefused."""
+        found = []
+        for account, nonce in named:
+            order = self.find(account, nonce)
+            if order is None or self._is_sealed(order):
+                raise OrderRefused(
+                    f"release: no unsealed order {nonce} of {address_hex(account)}",
+                    "wait for the end of its round",
+                    "order-not-standing",
+                )
+            found.append(order)
+        if len({(o.account, o.nonce) for o in found}) != len(found) or not found:
+            raise OrderRefused("release: names no order, or one twice", "name each order once")
+        return found
+
     def release(self, orders: Iterable[ListedOrder], end: End, reason: str = "") -> list[Ended]:
         """Take unsealed orders out; their locks return."""
         ended = []
@@ -243,7 +264,13 @@ class Book:
             )
 
     def change_terms(self, terms: Terms, at: int) -> list[Ended]:
-        """New grid or policy for the same market: no standing order is valid under it any more."""
+        """New terms for the same market: no standing order is valid under them any more.
+
+        A policy is judged order by order instead (`check_release`): what it still allows rolls.
+        """
+        if same_but_policy(self.terms, terms):
+            self.terms, self.terms_at = terms, at
+            return []
         ended = self.release(self.standing, End.RELEASED, "the market has new terms")
         if self.round is not None:  # its reference stays the price it was, as near as the new grid has it
             price, grid = self.terms.market.grid.price(self.round.reference), terms.market.grid
@@ -281,7 +308,7 @@ class Book:
                 "minima-not-met",
             )
 
-    def seal(self, now: int) -> list[Ended]:
+    def seal(self, now: int, audit_root: bytes) -> list[Ended]:
         """Expire what has expired, then fix the list (`sealed`)."""
         market_round = self.current_round
         orders = self.eligible(now)
@@ -291,7 +318,14 @@ class Book:
         )
         root = merkle.root(o.leaf for o in orders)
         self.sealed = SealedList(
-            market_round.id, self.terms.market.id, market_round.reference, now, orders, root, self.terms.hash
+            market_round.id,
+            self.terms.market.id,
+            market_round.reference,
+            now,
+            orders,
+            root,
+            self.terms.hash,
+            audit_root,
         )
         self.round = market_round.advance(RoundState.SEALED)
         return ended
@@ -348,6 +382,11 @@ class Book:
                 free.decrease(-by)
             else:
                 free.increase(by)
+
+
+def same_but_policy(terms: Terms, others: Terms) -> bool:
+    """Whether terms differ in their policy and its auditors' keys alone, if at all."""
+    return replace(terms, policy_hash=others.policy_hash, auditor_keys=others.auditor_keys) == others
 
 
 def cancel_digest(terms: Terms, account: Address, nonce: Nonce) -> bytes:

@@ -25,6 +25,7 @@ from darkpool.config_groups import (
     AdmissionSettings,
     ApiSettings,
     ChainSettings,
+    ComplianceSettings,
     DatabaseSettings,
     Group,
     MarketSettings,
@@ -43,6 +44,7 @@ __all__ = [
     "AdmissionSettings",
     "ApiSettings",
     "ChainSettings",
+    "ComplianceSettings",
     "DatabaseSettings",
     "MarketSettings",
     "ReferenceSettings",
@@ -74,6 +76,7 @@ class Settings(Group):
         default=SettlementSettings(), description="when rounds are netted and settled"
     )
     admission: AdmissionSettings = Field(default=AdmissionSettings(), description="verification of orders")
+    compliance: ComplianceSettings = Field(default=ComplianceSettings(), description="the compliance desk")
     token: tuple[TokenSettings, ...] = Field(
         default=TOKENS, min_length=2, max_length=MAX_TOKENS, description="the vault's tokens, in its order"
     )

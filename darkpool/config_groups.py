@@ -26,6 +26,7 @@ from darkpool.vault import (
 MAX_DELAY: Final = 365 * 86_400
 """The vault's bound of its delays, in seconds."""
 
+MAX_PLUGINS: Final = 16
 _DAY: Final = 86_400
 _MAX_URL: Final = 2048
 
@@ -67,6 +68,15 @@ JsonPath = Annotated[
     Text(
         "up to 8 names or list indices joined by dots",
         lambda t: re.fullmatch(r"[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,7}", t),
+    ),
+]
+
+
+Module = Annotated[
+    str,
+    Text(
+        "names joined by dots, like package.module",
+        lambda t: re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}(\.[A-Za-z_][A-Za-z0-9_]{0,63}){0,7}", t),
     ),
 ]
 
@@ -225,6 +235,33 @@ class AdmissionSettings(Group):
         default=1024, ge=1, le=65_536, description="orders waiting, beyond which clients wait"
     )
     workers: Whole = Field(default=0, ge=0, le=256, description="processes that verify, 0 for one a core")
+
+
+class PluginSettings(Group):
+    """A module that screens too (compliance/hooks.py)."""
+
+    module: Module = Field(description="the module, as Python imports it")
+    settings: dict[str, str | int] = Field(default={}, description="what its `setup` gets")
+
+
+class ComplianceSettings(Group):
+    """The compliance desk: the policy of a new venue, and what else is asked."""
+
+    policy: FilePath = Field(
+        default="", description="folder of the policy of a venue that never had one; later ones are applied"
+    )
+    max_policy_bytes: Whole = Field(
+        default=2 << 20,
+        ge=65_536,
+        le=1 << 26,
+        description="largest policy or revocation list as it is sent, in base64",
+    )
+    hook_seconds: Whole = Field(
+        default=3, ge=1, le=60, description="seconds all plugins together may take to answer one question"
+    )
+    plugin: tuple[PluginSettings, ...] = Field(
+        default=(), min_length=0, max_length=MAX_PLUGINS, description="plugins, in the order they are asked"
+    )
 
 
 class TokenSettings(Group):

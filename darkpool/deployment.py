@@ -35,6 +35,7 @@ from darkpool.market import Grid, Market
 from darkpool.message import Message
 from darkpool.netting import Signers
 from darkpool.order import Terms
+from darkpool.screening import PolicyTerms
 from darkpool.timing import block_seconds, check_pace
 from darkpool.types import Address, Lots, PrivateKey, address_hex, parse_address
 
@@ -42,6 +43,7 @@ VENUE: Final = "venue.json"
 OPERATOR: Final = "operator.key"
 _MAX_FILE: Final = 1 << 16
 _ETHER: Final = 10**20
+NO_POLICY: Final = PolicyTerms()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +101,18 @@ class Deployment:
                 "restore the folder from a backup",
             ) from None
 
-    def terms(self, settings: Settings, market: MarketSettings, grid: Grid | None = None) -> Terms:
-        """The terms of a market of the settings, on the grid given or on theirs. Raises ConfigError."""
+    def terms(
+        self,
+        settings: Settings,
+        market: MarketSettings,
+        name: str = "",
+        policy: PolicyTerms = NO_POLICY,
+        grid: Grid | None = None,
+    ) -> Terms:
+        """The terms of a market of the settings, on the grid given or on theirs. Raises ConfigError.
+
+        name: in the log, if it is a segment's.
+        """
         symbols = [token.symbol for token in settings.token]
         base, quote = (self.tokens[symbols.index(symbol)] for symbol in (market.base, market.quote))
         instrument = settings.instrument(market)
@@ -109,8 +121,8 @@ class Deployment:
             contract=self.vault,
             venue=self.venue,
             market=Market(
-                id=eip712.keccak256(self.venue + market.name.encode()),
-                name=market.name,
+                id=self.market_id(name or market.name),
+                name=name or market.name,
                 base=base,
                 quote=quote,
                 lot=instrument.lot,
@@ -121,10 +133,15 @@ class Deployment:
                 min_orders=market.min_orders,
             ),
             key=self.key,
-            policy_hash=bytes(32),
+            policy_hash=policy.hash,
             tokens=self.tokens,
             settle_window=self.settle_window,
+            auditor_keys=policy.auditor_keys,
         )
+
+    def market_id(self, name: str) -> bytes:
+        """The id of the venue's market of that name."""
+        return eip712.keccak256(self.venue + name.encode())
 
 
 def write_whole(path: Path, text: str, mode: int) -> None:
@@ -282,8 +299,13 @@ def remember_options(
             for group, values in overrides.items()
         ]
         write_whole(path, "\n".join(lines), 0o600)
-    if Settings.load(folder) != settings:
-        raise ConfigError(
-            f"{path}: differs from the options given", "change it there, or leave the options out"
-        )
+    kept = Settings.load(folder)
+    other = [
+        f"{group}.{name} is {getattr(getattr(kept, group), name)}, not {value}"
+        for group, values in overrides.items()
+        for name, value in values.items()
+        if getattr(getattr(kept, group), name) != getattr(getattr(settings, group), name)
+    ]
+    if other:
+        raise ConfigError(f"{path}: {'; '.join(other)}", "change it there, or leave the option out")
     return settings

@@ -16,6 +16,7 @@ from typing import Final
 
 from commitments import sealing
 from commitments.encoding import Reader, Writer
+from commitments.group import Point
 from commitments.order_proof import Witness, prove, seal
 from commitments.order_statement import Statement
 from commitments.order_verify import Claim
@@ -23,7 +24,7 @@ from commitments.paillier import PublicKey
 from commitments.params import GROUP_ORDER, LABEL_BLINDINGS, LABEL_ORDER_HASH, RANDOMNESS_BITS
 from commitments.pedersen import Opening
 from darkpool import eip712
-from darkpool.order import BLINDING_COUNT, Order, SealedOrder, Terms, TimeInForce, signing_digest
+from darkpool.order import BLINDING_COUNT, NOTE_BYTES, Order, SealedOrder, Terms, TimeInForce, signing_digest
 from darkpool.types import Address, Nonce, PrivateKey, RoundId
 
 _NOTE_LABEL: Final = b"darkpool/v1/note-associated"
@@ -68,12 +69,16 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """When an order joins and how long it stands; times in unix seconds."""
+    """When an order joins and how long it stands; times in unix seconds.
+
+    auditor_keys: whom it carries handles for, ascending by encoding, of the terms' keys; None: for all.
+    """
 
     first_round: RoundId
     now: int
     time_in_force: TimeInForce = TimeInForce.GOOD_TILL_CANCELLED
     valid_until: int = 0
+    auditor_keys: tuple[Point, ...] | None = None
 
 
 def draft(
@@ -114,7 +119,7 @@ def draft(
         key_id=terms.key.key_id,
         policy_hash=terms.policy_hash,
         terms_hash=terms.hash,
-        auditor_keys=terms.auditor_keys,
+        auditor_keys=terms.auditor_keys if standing.auditor_keys is None else standing.auditor_keys,
         f_base=base.opening.commitment(),
         base_version=base.version,
         f_quote=quote.opening.commitment(),
@@ -150,22 +155,49 @@ def derive_secrets(
 
 def leaf_node(terms: Terms, account: Address, seed: bytes, nonce: Nonce, day: int) -> sealing.NodeKey:
     """The order's key in the view-key tree: account -> market -> session day -> order."""
-    node = sealing.view_account(seed, terms.chain_id, terms.contract, account)
-    return sealing.view_order(sealing.view_day(sealing.view_market(node, terms.market.id), day), nonce)
+    return _leaf_node(terms.chain_id, terms.contract, terms.market.id, account, seed, nonce, day)
+
+
+def _leaf_node(
+    chain_id: int, contract: bytes, market: bytes, account: bytes, seed: bytes, nonce: int, day: int
+) -> sealing.NodeKey:
+    node = sealing.view_account(seed, chain_id, contract, account)
+    return sealing.view_order(sealing.view_day(sealing.view_market(node, market), day), nonce)
 
 
 def note_context(terms: Terms, account: Address, nonce: Nonce, salt: bytes) -> bytes:
     """What a note is bound to besides its key."""
-    head = Writer().var(_NOTE_LABEL).uint(terms.chain_id, 8).fixed(terms.contract, 20)
-    return bytes(head.fixed(terms.market.id, 32).fixed(account, 20).uint(nonce, 8).fixed(salt, 32))
+    return _note_context(terms.chain_id, terms.contract, terms.market.id, account, nonce, salt)
+
+
+def _note_context(
+    chain_id: int, contract: bytes, market: bytes, account: bytes, nonce: int, salt: bytes
+) -> bytes:
+    head = Writer().var(_NOTE_LABEL).uint(chain_id, 8).fixed(contract, 20)
+    return bytes(head.fixed(market, 32).fixed(account, 20).uint(nonce, 8).fixed(salt, 32))
 
 
 def open_note(
     terms: Terms, leaf: sealing.NodeKey, account: Address, nonce: Nonce, salt: bytes, note: bytes
 ) -> tuple[Order, tuple[int, ...]]:
     """Order and blindings of a note. Raises VerificationError if the key is not the note's, DecodeError."""
-    plaintext = sealing.open_(sealing.note_key(leaf), note, note_context(terms, account, nonce, salt))
-    reader = Reader(plaintext)
+    return _read_note(leaf, note, note_context(terms, account, nonce, salt))
+
+
+def open_own(raw: bytes, seed: bytes) -> tuple[Statement, Order, tuple[int, ...]]:
+    """Statement, order and six blindings of an own order, from its bytes and the seed alone.
+
+    Raises VerificationError if the seed is not its trader's, DecodeError.
+    """
+    s = Statement.read(Reader(raw))
+    end = len(raw) - eip712.SIGNATURE_BYTES
+    leaf = _leaf_node(s.chain_id, s.contract, s.market, s.account, seed, s.nonce, s.utc_day)
+    context = _note_context(s.chain_id, s.contract, s.market, s.account, s.nonce, s.salt)
+    return s, *_read_note(leaf, raw[max(end - NOTE_BYTES, 0) : end], context)
+
+
+def _read_note(leaf: sealing.NodeKey, note: bytes, context: bytes) -> tuple[Order, tuple[int, ...]]:
+    reader = Reader(sealing.open_(sealing.note_key(leaf), note, context))
     order = Order.read(reader)
     blindings = tuple(reader.uint("note.blinding", 32, GROUP_ORDER - 1) for _ in range(BLINDING_COUNT))
     reader.end("note")

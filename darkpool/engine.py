@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from commitments import merkle
 from commitments.errors import DecodeError
 from darkpool.admission import Tentative
 from darkpool.book import Book
@@ -29,10 +30,12 @@ from darkpool.log import Log, listed
 from darkpool.market import Round
 from darkpool.message import Message, terms_message
 from darkpool.order import Terms
+from darkpool.screening import NoScreening, Screening
 from darkpool.settlement import digest as settlement_digest
 from darkpool.state import MAX_UNSETTLED
 from darkpool.store.database import StoreError
 from darkpool.submitter import Standing, Submitter
+from darkpool.sweep import sweep
 from darkpool.threads import Threads
 from darkpool.timing import CLOCK_SLACK_SECONDS, handover
 from darkpool.types import Signature, Tick
@@ -106,6 +109,9 @@ class Engine:
         self._windows = asyncio.Lock()
         self.signatures: dict[bytes, tuple[Signature, ...]] = {}
         """Of pending settlements by digest, as far as they are signed; members give them again when asked."""
+        self.audit_head: Callable[[], tuple[int, bytes]] = lambda: (0, merkle.EMPTY_ROOT)
+        """Size and root of the audit log, as far as it is durable."""
+        self.screening: Screening = NoScreening()
         self.in_doubt = False
         """Whether the last entries were kept, only the database knows: see `resolve`."""
         self._scanned = -1  # blocks looked at that held nothing worth an entry
@@ -146,6 +152,7 @@ class Engine:
             for draft in drafts:
                 entry = Message(draft.op, {"time": now, **draft.fields}, draft.blobs)
                 try:
+                    self.screening.check(draft, self.state.books)
                     changes.append(self.state.checked(entry, draft.order, tentative))
                 except OrderRefused as refusal:
                     answers.append(refusal)
@@ -171,6 +178,7 @@ class Engine:
     async def _tell(self, done: Sequence[Committed]) -> None:
         """The members and the read model of entries that are in the log."""
         self.committee.extended(self.log.size)
+        self.screening.told(done, self.state.chain_time)
         if await self._threads.store(self._project, done):
             try:
                 await self._threads.store(self.log.checkpoint)
@@ -238,7 +246,8 @@ class Engine:
     async def handover(self) -> str:
         """Why nothing may be sealed now, if the vault's committee may change before it is settled."""
         latest = max(int(time.time()), self.state.time) + CLOCK_SLACK_SECONDS
-        return await self._threads.chain(handover, self.chain, latest)
+        members = self.state.signers.addresses.values()
+        return await self._threads.chain(handover, self.chain, latest, members)
 
     # --- a round ------------------------------------------------------------------------------------
 
@@ -269,13 +278,16 @@ class Engine:
             await self.follow_chain()
             self.state.check_may_seal(self._max_unsettled)
             book = self.state.books[market]
+            await sweep(self, book, sealing=True)
             book.check_seal(int(time.time()))
             # All that others must do is asked before anything is sealed.
             if trouble := await self.handover():
                 raise Unavailable(trouble, "chain")
             epoch = await self._threads.chain(self.chain.epoch)
             await self.committee.ready(self.log.size, epoch)
+            size, root = self.audit_head()
             fields = {"market": market.hex(), "round": book.current_round.id, "epoch": epoch}
+            fields |= {"audit_size": size, "audit_root": root.hex()}
             committed = await self.commit_one(Draft("seal", fields))
             return await self._clear(book, committed.sequence)
 
@@ -285,6 +297,8 @@ class Engine:
         try:
             await self.committee.caught_up(sequence + 1)
             roots = await self.committee.sign(book.terms, sealed)
+            if stopped := self.screening.stop(book):
+                return await self._conclude(book, sealed, stopped)
             certificate = await self.committee.clear(book.terms, sealed, self._digest_of(book))
         except (PeerFault, Unavailable) as error:
             return await self._conclude(book, sealed, str(error))

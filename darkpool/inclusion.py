@@ -1,7 +1,8 @@
 """What became of an acknowledged order, from signed and public data alone.
 
 Either the list that 2t+1 members signed has the order in it, or a later log entry ended it for a reason that
-anybody can check: the account's own signed wish, its expiry, its request on chain, new terms.
+anybody can check: the account's own signed wish, its expiry, its request on chain, new terms, or the word of
+the operator that its policy has no place for it, which stays in the log for all to see.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from darkpool.netting import Signers
 from darkpool.order import Terms, TimeInForce, order_hash
 from darkpool.receipt import Kind, Receipt
 from darkpool.sealed_view import SealedListView
+from darkpool.state import MAX_SOURCE
 from darkpool.types import Address, Nonce, Signature
 
 MAX_PATH: Final = 64
@@ -201,15 +203,24 @@ def _reason(entry: Message, order: Statement, terms: Terms) -> str:
         elif entry.op == "market":
             if read_terms(entry, terms.key).hash != order.terms_hash:
                 return "released, because the market has new terms"
-        elif entry.octets("market", 32) == order.market:
-            if entry.op == "seal" and 0 < order.valid_until <= entry.integer("time"):
-                return f"expired at {order.valid_until}"
-            once = order.time_in_force == TimeInForce.ROUND
-            if entry.op == "open" and once and entry.integer("round") > order.first_round:
-                return f"expired with its round {order.first_round}"
+        elif entry.octets("market", 32) == order.market and (reason := _of_market(entry, order)):
+            return reason
     except (CommitmentsError, DarkpoolError) as error:
         raise PeerFault(f"receipt: the reason given does not hold: {error}", peer=_OPERATOR) from None
     raise PeerFault(f"receipt: a {entry.op[:16]} entry is no reason to end the order", peer=_OPERATOR)
+
+
+def _of_market(entry: Message, order: Statement) -> str:
+    """Why an entry of its own market ends the order; empty if it does not."""
+    if entry.op == "seal" and 0 < order.valid_until <= entry.integer("time"):
+        return f"expired at {order.valid_until}"
+    names = entry.fields.get("orders")
+    if entry.op == "release" and isinstance(names, list) and [order.account.hex(), order.nonce] in names:
+        return f"released by the operator: {entry.text('reason', MAX_SOURCE)}"
+    once = order.time_in_force == TimeInForce.ROUND
+    if entry.op == "open" and once and entry.integer("round") > order.first_round:
+        return f"expired with its round {order.first_round}"
+    return ""
 
 
 def _wished(entry: Message, order: Statement, terms: Terms) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from commitments import merkle
 from commitments.encoding import Reader
 from commitments.errors import DecodeError
 from commitments.group import Point
@@ -75,7 +76,10 @@ class ListedOrder:
 
 @dataclass(frozen=True, slots=True)
 class SealedList:
-    """What a round clears: its orders in arrival order, under one root (RFC 9162 over the orders' leaves)."""
+    """What a round clears: its orders in arrival order, under one root (RFC 9162 over the orders' leaves).
+
+    audit_root: of the operator's audit log when it was sealed; the result's transcript hash covers it.
+    """
 
     round: RoundId
     market: bytes
@@ -84,6 +88,7 @@ class SealedList:
     orders: tuple[ListedOrder, ...] = field(repr=False)
     root: bytes
     terms_hash: bytes
+    audit_root: bytes = merkle.EMPTY_ROOT
 
     def digest(self, domain: eip712.Domain) -> bytes:
         """What every member signs. It also names the list to the masks, so no two rounds share one."""

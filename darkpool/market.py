@@ -31,6 +31,9 @@ MAX_ORDERS: Final = MAX_ORDERS_PER_ROUND
 
 MIN_LEVELS: Final = 2
 MAX_NAME: Final = 64
+WHOLE: Final = "all"
+"""The segment of everybody."""
+
 MARKET_ID_BYTES: Final = 32
 
 
@@ -142,6 +145,16 @@ class Market:
     min_volume: Lots = field(default=Lots(1))
     min_accounts: int = 1
     min_orders: int = 1
+
+    @property
+    def instrument(self) -> str:
+        """The name of what is traded: that of the market without its segment."""
+        return self.name.partition("/")[0]
+
+    @property
+    def segment(self) -> str:
+        """Whose market it is: the part of its name after a slash, or everybody's."""
+        return self.name.partition("/")[2] or WHOLE
 
     def __post_init__(self) -> None:
         _require("market id, bytes", len(self.id), MARKET_ID_BYTES, MARKET_ID_BYTES, "give 32 bytes")

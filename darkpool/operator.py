@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from darkpool.chain import Chain
 from darkpool.committee.coordinator import Coordinator
-from darkpool.config import ChainSettings, MarketSettings, Settings
+from darkpool.config import ChainSettings, Settings
 from darkpool.deployment import Deployment, operator_key
 from darkpool.effects import Effects
 from darkpool.engine import Committed, Engine
@@ -22,6 +23,7 @@ from darkpool.market import Market
 from darkpool.message import Message
 from darkpool.projection import Projector
 from darkpool.scheduler import Scheduler
+from darkpool.segments import Segments
 from darkpool.state import VenueState
 from darkpool.store.database import Database
 from darkpool.store.records import EventRow
@@ -29,14 +31,20 @@ from darkpool.store.venue_store import VenueStore
 from darkpool.submitter import GWEI, FeeLimits, Submitter
 from darkpool.threads import Threads
 from darkpool.types import Address, Tick
-from darkpool.venue import MarketView, Venue
+from darkpool.venue import Venue
 
 log = logging.getLogger("darkpool.operator")
 
+Screened: TypeAlias = Callable[[AsyncExitStack, Venue, Deployment], Awaitable[None]]
+
 
 @asynccontextmanager
-async def open_venue(folder: Path, settings: Settings, sockets: Path) -> AsyncIterator[Venue]:
+async def open_venue(
+    folder: Path, settings: Settings, sockets: Path, screened: Screened | None = None
+) -> AsyncIterator[Venue]:
     """The venue of a folder, running, for the length of the block; members meet in `sockets`.
+
+    screened: gives the venue its screening, before its markets are opened.
 
     Raises ConfigError, StoreError; ChainError if the node does not answer at the start.
     """
@@ -97,10 +105,15 @@ async def open_venue(folder: Path, settings: Settings, sockets: Path) -> AsyncIt
             settings.rounds.max_unsettled_rounds,
         )
         venue = Venue(settings, folder, engine, threads, store, projector(venue_log.state), events, key)
-        markets = [await _market(venue, deployment, market) for market in settings.market]
+        if screened is not None:
+            await screened(stack, venue, deployment)
+        venue.segments = Segments(
+            venue, lambda m, name, policy, grid: deployment.terms(settings, m, name, policy, grid)
+        )
+        await venue.segments.open()
         await venue.settling.resume()
         await stack.enter_async_context(venue.intake)
-        await stack.enter_async_context(Scheduler(venue, markets))
+        await stack.enter_async_context(Scheduler(venue))
         yield venue
 
 
@@ -112,29 +125,6 @@ def _attached(settings: ChainSettings, deployment: Deployment) -> Chain:
     return chain
 
 
-async def _market(
-    venue: Venue, deployment: Deployment, settings: MarketSettings
-) -> tuple[MarketView, MarketSettings]:
-    """The market in the log, opened or given new terms if the settings changed. Its grid is its session's."""
-    terms = deployment.terms(venue.settings, settings)
-    book = venue.engine.state.books.get(terms.market.id)
-    if book is not None:
-        now, meant = book.terms.market, terms.market
-        if (now.lot, now.grid.tick, now.grid.levels) == (meant.lot, meant.grid.tick, meant.grid.levels):
-            terms = deployment.terms(venue.settings, settings, now.grid)
-    if book is None or book.terms != terms:
-        if book is not None and book.sealed is not None:
-            raise ConfigError(
-                f"market {settings.name}: its settings changed while round {book.sealed.round} is sealed",
-                "start once with the old settings, until the round has ended",
-            )
-        await venue.engine.add_market(terms)
-    view = MarketView(terms, venue.settings.instrument(settings))
-    view.round = venue.engine.state.books[terms.market.id].round
-    venue.markets[terms.market.id] = view
-    return view, settings
-
-
 def price_text(settings: Settings, market: Market, level: Tick) -> str:
     """The decimal price of a level in the terms of that market, which the settings may have left behind.
 
@@ -142,7 +132,7 @@ def price_text(settings: Settings, market: Market, level: Tick) -> str:
     """
     price = market.grid.price(level)
     for chosen in settings.market:
-        if chosen.name == market.name:
+        if chosen.name == market.instrument:
             own = replace(settings.instrument(chosen), lot=market.lot, tick=market.grid.tick)
             return own.price_text(price)
     return str(int(price))

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final, Self
 
@@ -34,12 +34,13 @@ log = logging.getLogger("darkpool.scheduler")
 
 
 class Scheduler:
-    """The clock of a venue. `markets`: each market with its settings. Use as an async context manager."""
+    """The clock of a venue. Use as an async context manager."""
 
-    def __init__(self, venue: Venue, markets: Sequence[tuple[MarketView, MarketSettings]]) -> None:
-        self._venue, self._markets = venue, markets
+    def __init__(self, venue: Venue) -> None:
+        self._venue = venue
         self._cleared: dict[bytes, Quanta] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._rounds_of: dict[bytes, asyncio.Task[None]] = {}
 
     async def __aenter__(self) -> Self:
         jobs: list[tuple[str, float, Callable[[], Awaitable[None]]]] = [
@@ -47,17 +48,16 @@ class Scheduler:
             ("settlement", POLL_SECONDS, self._venue.settling.step),
             ("handed", HANDED_SECONDS, self._venue.take_handed),
             ("database", RETRY_SECONDS, self._database),
+            ("markets", POLL_SECONDS, self._markets),
         ]
         self._tasks = [guarded(self._repeat(*job), job[0]) for job in jobs]
-        self._tasks += [
-            guarded(self._rounds(view, settings), settings.name) for view, settings in self._markets
-        ]
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
+        tasks = [*self._tasks, *self._rounds_of.values()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _repeat(self, name: str, seconds: float, job: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -88,15 +88,30 @@ class Scheduler:
             venue.database_trouble = error.message
             raise
 
+    async def _markets(self) -> None:
+        """Follow the policy where that had to wait; let every market have its rounds."""
+        venue = self._venue
+        settings = {market.name: market for market in venue.settings.market}
+        try:
+            if venue.segments is not None and not venue.segments.settled:
+                await venue.segments.follow()
+        finally:
+            for market, view in venue.markets.items():
+                running, name = self._rounds_of.get(market), view.terms.market.instrument
+                due = view.live or venue.engine.state.books[market].sealed is not None
+                if due and name in settings and (running is None or running.done()):
+                    self._rounds_of[market] = guarded(self._rounds(view, settings[name]), name)
+
     # --- rounds -------------------------------------------------------------------------------------
 
     async def _rounds(self, view: MarketView, settings: MarketSettings) -> None:
-        """One market's rounds, one after the other, for ever."""
-        while True:
+        """One market's rounds, one after the other, for as long as it has a place."""
+        book = self._venue.engine.state.books[view.terms.market.id]
+        while view.live or book.sealed is not None:
             try:
                 await self._round(view, settings)
             except DarkpoolError as error:
-                log.warning("market %s: %s", settings.name, error)
+                log.warning("market %s: %s", view.terms.market.name, error)
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _round(self, view: MarketView, settings: MarketSettings) -> None:
@@ -113,6 +128,8 @@ class Scheduler:
                 return
             await self._open(view, settings)
         await self._wait(view)
+        if not view.live:
+            return
         if self._venue.status().halted:
             await asyncio.sleep(RETRY_SECONDS)
             return
@@ -122,7 +139,8 @@ class Scheduler:
         view.round = book.current_round
         result = closed.certificate.result if closed.certificate is not None else None
         why = f", {closed.reason}" if closed.reason else ""
-        log.info("market %s round %d: %s%s", settings.name, closed.round.id, closed.round.state, why)
+        name = view.terms.market.name
+        log.info("market %s round %d: %s%s", name, closed.round.id, closed.round.state, why)
         if result is not None and result.crossed:
             self._cleared[market] = view.terms.market.grid.price(result.price)
 

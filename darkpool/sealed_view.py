@@ -23,8 +23,9 @@ _OPERATOR: Final = "operator"
 class SealedListView:
     """A round's sealed list as the venue publishes it, in list order.
 
-    reference: grid level; sealed_at: unix seconds; leaves: `SealedOrder.leaf` of each order; sequences: their
-    log entries; signatures: the members', by index, none until the round has ended with a result.
+    reference: grid level; sealed_at: unix seconds; audit_root: of the operator's audit log then, which the
+    transcript of a result covers; leaves: `SealedOrder.leaf` of each order; sequences: their log entries;
+    signatures: the members', by index, none until the round has ended with a result.
     """
 
     market: bytes
@@ -33,6 +34,7 @@ class SealedListView:
     sealed_at: int
     root: bytes
     terms_hash: bytes
+    audit_root: bytes
     leaves: tuple[bytes, ...] = field(repr=False)
     sequences: tuple[int, ...] = field(repr=False)
     signatures: Mapping[int, bytes] = field(repr=False)
@@ -86,6 +88,7 @@ class SealedListView:
             "sealed_at": self.sealed_at,
             "root": hex_text(self.root),
             "terms_hash": hex_text(self.terms_hash),
+            "audit_root": hex_text(self.audit_root),
             "leaves": [hex_text(leaf) for leaf in self.leaves],
             "sequences": list(self.sequences),
             "signatures": {str(index): hex_text(s) for index, s in sorted(self.signatures.items())},
@@ -107,6 +110,7 @@ class SealedListView:
             sealed_at=fields.uint("sealed_at"),
             root=fields.octets("root", 32),
             terms_hash=fields.octets("terms_hash", 32),
+            audit_root=fields.octets("audit_root", 32),
             leaves=tuple(read_hex(leaf, f"leaves[{i}]", LEAF_BYTES) for i, leaf in enumerate(leaves)),
             sequences=tuple(sequences),
             signatures=_signatures(fields.member("signatures")),
@@ -120,6 +124,7 @@ _LIST_NAMES: Final = (
     "sealed_at",
     "root",
     "terms_hash",
+    "audit_root",
     "leaves",
     "sequences",
     "signatures",

@@ -205,7 +205,7 @@ async def _answering(running: Running, settings: Settings, progress: Progress) -
     import httpx
 
     url = settings.api_url
-    ours = {"0x" + running.deployment.terms(settings, m).market.id.hex() for m in settings.market}
+    market_id = running.deployment.market_id
     failed = asyncio.create_task(running.wait())
     started = time.monotonic()
     async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
@@ -216,7 +216,8 @@ async def _answering(running: Running, settings: Settings, progress: Progress) -
                 answer = await client.get(f"{url}/v1/ready")
                 if answer.status_code == 200 and not answer.json()["committee"]:  # noqa: PLR2004
                     markets = (await client.get(f"{url}/v1/markets")).json()
-                    if ours <= {market["id"] for market in markets}:
+                    ours = [m["id"] == "0x" + market_id(m["name"]).hex() for m in markets]
+                    if ours and all(ours):
                         failed.cancel()
                         return
             except (httpx.HTTPError, ValueError, KeyError, TypeError):

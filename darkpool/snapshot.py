@@ -26,7 +26,7 @@ from darkpool.state import VenueState
 from darkpool.types import ADDRESS_BYTES, Address, RoundId, Tick, TokenIndex
 from darkpool.windows import Cleared, window
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 
 
 def encode(state: VenueState, frontier: Frontier) -> bytes:
@@ -41,6 +41,7 @@ def encode(state: VenueState, frontier: Frontier) -> bytes:
         "chain_time": state.chain_time,
         "settled_id": state.settled_id,
         "epoch": state.epoch,
+        "audit": [state.audit_size, state.audit_root.hex()],
         "tree": [frontier.size, [node.hex() for node in frontier.nodes]],
         "voided": state.voided,
         "unsettled": [_cleared(cleared) for cleared in state.unsettled],
@@ -92,6 +93,8 @@ def decode(
     state.chain_time, state.settled_id, state.epoch, state.voided = (
         document[name] for name in ("chain_time", "settled_id", "epoch", "voided")
     )
+    size, root = document["audit"]
+    state.audit_size, state.audit_root = int(size), bytes.fromhex(root)
     state.unsettled = [_read_cleared(cleared) for cleared in document["unsettled"]]
     state.pending = [
         window([_read_cleared(cleared) for cleared in rounds], number, epoch)

@@ -10,6 +10,7 @@ and whether chain events are the chain's (member.py).
     open     a round, with its reference                     seal     fix the list
     order    a sealed order                                  result   what came out, with 2t+1 signatures
     cancel, cancel_all, replace   an account's signed wish   abort    nothing came out, n-t signatures
+    release  orders that the operator takes out, and why
     window   net the oldest unsettled rounds into a settlement
 """
 
@@ -19,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from commitments import merkle
 from commitments.errors import DecodeError
 from commitments.paillier import PublicKey
 from darkpool import certificates
@@ -40,6 +42,8 @@ MAX_UNSETTLED: Final = 8
 """Rounds with a result and not yet settled or void; at the bound no round is sealed (protocol, section 6)."""
 
 MAX_SOURCE: Final = 200
+MAX_RELEASED: Final = 4_096
+"""Orders that one `release` entry names at most."""
 
 _VAULT: Final = ("chain_id", "contract", "venue", "tokens", "settle_window")
 
@@ -52,12 +56,14 @@ class VenueState(ChainState):
         self.key, self.signers = key, signers
         self.time = 0
         self.epoch = 0  # of the sealed round
+        self.audit_size, self.audit_root = 0, merkle.EMPTY_ROOT  # the operator's audit log, last time it said
         self._checks: dict[str, Callable[[Message], Change]] = {
             "market": self._market,
             "chain": self._chain,
             "open": self._open,
             "cancel": self._cancel,
             "cancel_all": self._cancel_all,
+            "release": self._release,
             "seal": self._seal,
             "result": self._result,
             "abort": self._abort,
@@ -147,6 +153,14 @@ class VenueState(ChainState):
         orders = book.check_cancel_all(*_wish(entry, "below"))
         return lambda _: Effects(ended=book.release(orders, End.CANCELLED))
 
+    def _release(self, entry: Message) -> Change:
+        book, reason = self.book(entry), entry.text("reason", MAX_SOURCE)
+        names = entry.fields.get("orders")
+        if not reason or not isinstance(names, list) or not 0 < len(names) <= MAX_RELEASED:
+            raise DecodeError("release", f"not 1 to {MAX_RELEASED} orders and a reason")
+        orders = book.check_release(map(_named, names))
+        return lambda _: Effects(ended=book.release(orders, End.RELEASED, reason))
+
     # --- rounds -------------------------------------------------------------------------------------
 
     def _market(self, entry: Message) -> Change:
@@ -205,13 +219,16 @@ class VenueState(ChainState):
         self.check_may_seal()
         book = self.book(entry)
         now, epoch = entry.integer("time"), entry.integer("epoch", 1)
+        size, root = entry.integer("audit_size", self.audit_size), entry.octets("audit_root", 32)
+        if size == self.audit_size and root != self.audit_root:
+            raise OrderRefused(f"audit_root: another one of the same {size} records", "write no record anew")
         book.check_seal(now)
         if entry.integer("round", 1) != book.current_round.id:
             raise OrderRefused(f"round: {book.current_round.id} is the open one", "seal that")
 
         def change(_: int) -> Effects:
-            self.epoch = epoch
-            ended = book.seal(now)
+            self.epoch, self.audit_size, self.audit_root = epoch, size, root
+            ended = book.seal(now, root)
             return Effects(ended=ended, rounds=[book.current_round])
 
         return change
@@ -300,3 +317,10 @@ class VenueState(ChainState):
 
 def _wish(entry: Message, name: str) -> tuple[Address, Nonce, bytes]:
     return Address(entry.octets("account", 20)), Nonce(entry.integer(name)), entry.octets("signature", 65)
+
+
+def _named(value: object) -> tuple[Address, Nonce]:
+    if not isinstance(value, list) or len(value) != 2:  # noqa: PLR2004
+        raise DecodeError("orders", "not pairs of account and nonce")
+    named = Message("order", {"account": value[0], "nonce": value[1]})
+    return Address(named.octets("account", 20)), Nonce(named.integer("nonce"))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import pairwise
 from statistics import median
 from typing import Final
 
 from darkpool.chain import Chain
 from darkpool.errors import ConfigError
+from darkpool.types import Address
 
 CLOCK_SLACK_SECONDS: Final = 30
 """How far the clocks of operator and members may be apart."""
@@ -18,12 +20,16 @@ FRESH_BLOCKS: Final = 10
 _PACE_BLOCKS: Final = 50
 
 
-def handover(chain: Chain, sealed_at: int) -> str:
-    """Why what is sealed then (unix seconds) might not be settled: a proposed committee may be in office.
+def handover(chain: Chain, sealed_at: int, committee: Collection[Address]) -> str:
+    """Why what the committee seals then (unix seconds) might not be settled: another may be in office.
 
     Empty if nothing stands against it. Anyone may activate a proposal that is ready, and from then on the
     vault refuses what the committee before it signed, so all of that must be late by then. Raises ChainError.
     """
+    if set(chain.members()) != set(committee):
+        return "chain: the vault's committee is another one than this venue's"
+    if chain.frozen():
+        return "chain: the committee is frozen, a settlement it signed was proven false; leave the vault"
     proposal = chain.proposal()
     if not proposal.epoch or proposal.ready_at > sealed_at + chain.settle_window():
         return ""

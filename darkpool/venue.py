@@ -17,7 +17,7 @@ from commitments import merkle
 from commitments.errors import DecodeError, VerificationError
 from darkpool import eip712
 from darkpool.admission import Tentative, screened
-from darkpool.book import cancel_digest
+from darkpool.book import Book, cancel_digest
 from darkpool.buckets import TokenBuckets
 from darkpool.config import Settings
 from darkpool.engine import Committed, Draft, Engine, order_draft
@@ -33,6 +33,7 @@ from darkpool.projection import Projector, receipt_of
 from darkpool.receipt import Receipt
 from darkpool.request import register_digest
 from darkpool.sealed_view import SealedListView
+from darkpool.segments import Segments
 from darkpool.settling import Settling
 from darkpool.store.records import AccountRow
 from darkpool.store.venue_store import VenueStore
@@ -75,6 +76,7 @@ class Venue:
         self.engine: Final = engine
         self.events: Final = events
         self.markets: dict[bytes, MarketView] = {}
+        self.segments: Segments | None = None
         self.operator: Final = eip712.address_of(operator_key)
         self.signers: Final[Signers] = engine.committee.signers
         self.chain_trouble = self.database_trouble = ""
@@ -113,6 +115,11 @@ class Venue:
         return f"no answer for {seconds} s" if seconds > SILENCE_SECONDS else ""
 
     @property
+    def books(self) -> list[Book]:
+        """Those of the markets it shows."""
+        return [self.engine.state.books[market] for market in self.markets]
+
+    @property
     def paused(self) -> str:
         """Why the operator halted it, if so."""
         return self._paused
@@ -130,6 +137,12 @@ class Venue:
     async def seal_now(self, market: bytes) -> None:
         """Seal the market's round without waiting for its time. Raises OrderRefused if it may not be."""
         state = self.engine.state
+        if not self.markets[market].live:
+            raise OrderRefused(
+                f"market {self.markets[market].terms.market.name}: its segment is gone, it gets no rounds",
+                "name another",
+                "market-closed",
+            )
         state.check_may_seal()
         state.books[market].check_seal(int(time.time()))
         self.markets[market].seal_now.set()
@@ -167,7 +180,7 @@ class Venue:
         return await self._take(raw, (nonce, signature))
 
     async def _take(self, raw: bytes, replaces: tuple[int, bytes] | None) -> Receipt:
-        """1. known?  2. cheap checks  3. rates  4. state  5. proof, log."""
+        """1. known?  2. cheap checks  3. rates  4. policy  5. state  6. proof, policy for good, log."""
         digest = order_hash(raw)
         if (known := await self._known(digest)) is not None:  # 1
             return known
@@ -181,6 +194,7 @@ class Venue:
             order = ListedOrder.read(raw, state.key)
         except DecodeError as error:
             raise OrderRefused(str(error), "build it with the client", "order-malformed") from None
+        await self._screen(order, replaced=int(replaces is not None))  # 4
         wish = None
         if replaces is not None:
             nonce, signature = replaces
@@ -191,8 +205,17 @@ class Venue:
                 "signature": signature.hex(),
             }
         draft = order_draft(raw, order, wish)
-        self._check_state(draft, order)  # 4
-        return receipt_of(state, await self.intake.submit(draft, order), self._key)  # 5
+        self._check_state(draft, order)  # 5
+        return receipt_of(state, await self.intake.submit(draft, order), self._key)  # 6
+
+    async def _screen(self, order: ListedOrder, replaced: int) -> None:
+        """Whether the account may place it, as things are now. Raises OrderRefused, StoreError."""
+        book = self.engine.state.books[order.statement.market]
+        inside = [other for _, other in self.intake.inside(order.account)]
+        if not any(other.hash == order.hash for other in inside):
+            there = sum(other.statement.market == order.statement.market for other in inside)
+            others = book.open_orders(order.account) + there - replaced
+            await self.engine.screening.screen(order, book, others)
 
     def _check_state(self, draft: Draft, order: ListedOrder) -> None:
         """As it will be after what the account has inside already. Raises OrderRefused."""
@@ -227,7 +250,10 @@ class Venue:
         return None if row is None else Receipt.from_json(json.loads(row.payload))
 
     async def _commit(self, drafts: Sequence[Draft]) -> list[Committed | OrderRefused]:
-        return await self.engine.commit(drafts)
+        refused = await self.engine.screening.admit(drafts, self.engine.state.books)
+        left = [draft for i, draft in enumerate(drafts) if i not in refused]
+        answers = iter(await self.engine.commit(left) if left else [])
+        return [refused[i] if i in refused else next(answers) for i in range(len(drafts))]
 
     async def cancel(self, market: bytes, account: Address, nonce: int, signature: bytes) -> Receipt:
         """Take an unsealed order out at its account's signed wish. Raises OrderRefused, Unavailable."""
@@ -284,6 +310,7 @@ class Venue:
                 "sign it anew",
                 "bad-signature",
             ) from None
+        await self.engine.screening.register(account)
         row = AccountRow(account, int(time.time()), signature)
         await self.read(lambda store: store.register(row))
 

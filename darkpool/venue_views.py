@@ -21,12 +21,16 @@ from darkpool.types import Address
 
 @dataclass(slots=True)
 class MarketView:
-    """A market as it stands: terms, units, its latest round, when it is sealed next (unix seconds)."""
+    """A market as it stands: terms, units, its latest round, when it is sealed next (unix seconds).
+
+    live: whether it gets new rounds.
+    """
 
     terms: Terms
     instrument: Instrument
     round: Round | None = None
     next_seal_at: int | None = None
+    live: bool = True
     seal_now: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
 
@@ -113,7 +117,7 @@ def sealed_list_of(store: VenueStore, market: bytes, number: int) -> SealedListV
     Raises OrderRefused for a round that was not sealed, StoreError.
     """
     row = store.round(market, number)
-    if row is None or row.root is None or row.sealed_at is None:
+    if row is None or row.root is None or row.sealed_at is None or row.seal_sequence is None:
         raise OrderRefused(f"round: {number} was not sealed", "list the rounds", "round-unknown")
     listed = store.sealed_orders(market, number)
     roots: Mapping[str, str] = {}
@@ -126,6 +130,7 @@ def sealed_list_of(store: VenueStore, market: bytes, number: int) -> SealedListV
         row.sealed_at,
         row.root,
         row.terms_hash,
+        Message.decode(store.entry(row.seal_sequence)).octets("audit_root", 32),
         tuple(leaf for _, leaf in listed),
         tuple(sequence for sequence, _ in listed),
         {int(index): bytes.fromhex(signature) for index, signature in roots.items()},

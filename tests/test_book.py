@@ -332,7 +332,7 @@ def test_times_and_terms_of_an_order_are_checked_at_its_entrys_time() -> None:
     kept = venue.place("ben", buy(1, 1))
     with pytest.raises(OrderRefused, match="before the log's latest"):
         venue.append("order", {"time": NOW + 9}, [brief])
-    changed = replace(venue.terms, policy_hash=b"\x07" * 32)
+    changed = replace(venue.terms, market=replace(venue.terms.market, min_orders=2))
     effects = venue.append("market", terms_message(changed, venue.now).fields)
     assert [(e.order, e.end) for e in effects.ended] == [(kept, End.RELEASED)]
     with pytest.raises(OrderRefused, match="not that of market"):

@@ -73,19 +73,19 @@ def test_the_example_explains_every_setting_once() -> None:
         if " = " in line and not line.startswith("#"):
             assert before.startswith("#") or before == "[[token]]" or " = " in before  # the second token's
     comments = [line for line in lines if line.startswith("#")]
-    assert len(comments) == 1 + sum(1 for _ in fields(Settings))
+    assert len(comments) == 1 + sum(1 for _ in fields(Settings()))
     assert len(set(comments)) == len(comments)
 
 
-def fields(model: type[BaseModel]) -> Iterator[str]:
-    """Every setting that is no table, its limit checked to have words."""
-    defaults = Settings()
-    for name, info in model.model_fields.items():
+def fields(model: BaseModel) -> Iterator[str]:
+    """Every setting that is no table, its limit checked to have words; of tables, those there are."""
+    for name, info in type(model).model_fields.items():
         assert info.description, name
         words = limit(info)
         if words == "a table" or words.endswith(" tables"):
-            value = getattr(defaults if model is Settings else defaults.market[0], name)
-            yield from fields(type(value[0] if isinstance(value, tuple) else value))
+            value = getattr(model, name)
+            for inner in value[:1] if isinstance(value, tuple) else [value]:
+                yield from fields(inner)
         else:
             yield name
 
@@ -332,3 +332,40 @@ def test_secrets_stay_out_of_repr_and_errors(tmp_path: Path) -> None:
     assert "hush" not in str(settings)
     for wrong in ("postgresql:", "https:"):
         assert "hush" not in repr(refused(tmp_path, secret.replace(wrong, "x:")))
+
+
+def test_plugins_are_tables_in_order(tmp_path: Path) -> None:
+    text = """
+    [compliance]
+    hook_seconds = 5
+
+    [[compliance.plugin]]
+    module = "examples.plugins.http_screening"
+    settings = {url = "https://screening.example", timeout_ms = 500}
+
+    [[compliance.plugin]]
+    module = "desk"
+    """
+    (tmp_path / FILE).write_text(text)
+    found = Settings.load(tmp_path).compliance
+    assert [plugin.module for plugin in found.plugin] == ["examples.plugins.http_screening", "desk"]
+    assert found.plugin[0].settings == {"url": "https://screening.example", "timeout_ms": 500}
+
+
+@pytest.mark.parametrize(
+    "line, problem",
+    [
+        ('[[compliance.plugin]]\nmodule = "../x"', "compliance.plugin 1.*names joined by dots"),
+        ('[[compliance.plugin]]\nmodule = "os; x"', "names joined by dots"),
+        ("[[compliance.plugin]]\nsettings = {}", "is missing"),
+        ('[compliance]\npolicy = "relative"', "an absolute path"),
+        ("[compliance]\nhook_seconds = 0", "1 to 60"),
+        ("[compliance]\nmax_policy_bytes = 1", "65536 to"),
+    ],
+)
+def test_compliance_settings_out_of_bounds_are_refused_by_name(
+    tmp_path: Path, line: str, problem: str
+) -> None:
+    (tmp_path / FILE).write_text(line)
+    with pytest.raises(ConfigError, match=problem):
+        Settings.load(tmp_path)

@@ -15,7 +15,7 @@ from darkpool.eip712 import address_of, fresh_key
 from darkpool.errors import Unavailable
 from darkpool.market import RoundState, Side
 from darkpool.plan import Options
-from darkpool.timing import CLOCK_SLACK_SECONDS
+from darkpool.timing import CLOCK_SLACK_SECONDS, handover
 from darkpool.types import Address, Lots, Tick
 from darkpool.vault import DEFAULT_COMMITTEE_DELAY, Proposal
 from tests.anvil import running_anvil
@@ -105,6 +105,21 @@ def with_a_proposal() -> Chain:
 def test_a_member_is_not_ready_to_sign_what_a_change_could_void(tmp_path: Path) -> None:
     host = Host(tmp_path, with_a_proposal())
     assert "committee 2 may take office" in refusal(host.ask("ready", epoch=1), retry=True)
+    host.close()
+
+
+def test_nothing_is_sealed_for_a_vault_that_another_committee_holds(tmp_path: Path) -> None:
+    chain = with_a_proposal()
+    strangers = [Address(bytes([i]) * 20) for i in (1, 2, 3)]
+    assert handover(chain, chain.now(), chain.members()) == ""
+    for others in (strangers, chain.members()[1:], [*chain.members(), strangers[0]]):
+        assert "another one than this venue's" in handover(chain, chain.now(), others)
+    operator = fresh_key()
+    chain.fund(address_of(operator), 10**20)
+    token = Token(chain.deploy_token(operator, "Base", "BASE", 18), 1)
+    chain.deploy_vault(operator, VaultTerms(tuple(strangers), 1, (token,)))
+    host = Host(tmp_path, chain)
+    assert "another one than this venue's" in refusal(host.ask("ready", epoch=1), retry=True)
     host.close()
 
 

@@ -107,6 +107,7 @@ def sealed_view(*orders: SealedOrder, signed_by: tuple[int, ...] = (1, 2, 3)) ->
         sealed_at=NOW,
         root=merkle.root(leaves),
         terms_hash=terms().hash,
+        audit_root=merkle.EMPTY_ROOT,
         leaves=leaves,
         sequences=tuple(range(len(leaves))),
         signatures={},
@@ -178,6 +179,14 @@ TIMED: Final = sealed_order(tif=1, valid_until=NOW + 50)
 OTHER_TERMS: Final = replace(terms(), settle_window=601)
 
 
+def release(*orders: object, market: bytes = MARKET) -> Message:
+    return Message("release", {"market": market.hex(), "orders": list(orders), "reason": "no credential"})
+
+
+ADAS: Final = [address_of(ADA).hex(), 0]
+BENS_ONE: Final = [address_of(BEN).hex(), 0]
+
+
 @pytest.mark.parametrize(
     "order, ending, said",
     [
@@ -187,6 +196,7 @@ OTHER_TERMS: Final = replace(terms(), settle_window=601)
         (sealed_order(), chain("withdrawal_requested", address_of(ADA)), "asked on chain"),
         (sealed_order(), chain("cancel_requested", address_of(ADA)), "asked on chain"),
         (sealed_order(), terms_message(OTHER_TERMS, NOW), "new terms"),
+        (sealed_order(), release(BENS_ONE, ADAS), "released by the operator: no credential"),
         (TIMED, Message("seal", {"time": NOW + 50, "market": MARKET.hex(), "round": 7}), "expired at"),
         (ROUND_ORDER, Message("open", {"time": NOW, "market": MARKET.hex(), "round": 8}), "with its round 7"),
     ],
@@ -210,6 +220,11 @@ def test_each_reason_that_ends_an_order_holds(order: SealedOrder, ending: Messag
         (sealed_order(), chain("deposit", address_of(ADA))),
         (sealed_order(), Message("chain", {"events": "none"})),
         (sealed_order(), terms_message(terms(), NOW)),
+        (sealed_order(), release(BENS_ONE)),
+        (sealed_order(), release([address_of(ADA).hex(), 1])),
+        (sealed_order(), release(ADAS, market=bytes(32))),
+        (sealed_order(), Message("release", {"market": MARKET.hex(), "orders": [ADAS], "reason": 5})),
+        (sealed_order(), Message("release", {"market": MARKET.hex()})),
         (sealed_order(), Message("seal", {"time": NOW + 10**9, "market": MARKET.hex()})),
         (TIMED, Message("seal", {"time": NOW + 49, "market": MARKET.hex()})),
         (TIMED, Message("seal", {"time": NOW + 50, "market": "04" * 32})),

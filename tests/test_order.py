@@ -166,12 +166,18 @@ def test_a_proof_against_collateral_nobody_deposited_is_refused(token: str) -> N
     assert refusal(venue, order.raw).startswith(f"collateral: {token}")
 
 
-def test_a_missing_auditor_handle_is_refused_by_a_market_that_demands_it() -> None:
-    terms = replace(some_terms(), auditor_keys=auditor_keys(2))
+def test_an_order_has_handles_for_auditors_of_its_market_and_for_no_others() -> None:
+    """For which of them, the policy says of each account."""
+    terms = replace(some_terms(), auditor_keys=auditor_keys(2)[:1])
     venue = Venue(terms=terms, names=("ada",))
-    without = with_statement(venue.draft("ada", buy(1, 1)), auditor_keys=auditor_keys(1))
-    assert refusal(venue, finish(without, terms, key_of("ada")).raw).startswith("auditor_keys")
-    venue.place("ada", buy(1, 1))
+    for keys in (auditor_keys(2)[1:], auditor_keys(2)):
+        other = with_statement(venue.draft("ada", buy(1, 1)), auditor_keys=keys)
+        assert refusal(venue, finish(other, terms, key_of("ada")).raw).startswith("auditor_keys")
+    for keys in ((), terms.auditor_keys):
+        draft = with_statement(venue.draft("ada", buy(1, 1)), auditor_keys=keys)
+        answer = venue.answer(finish(draft, terms, key_of("ada")).raw)
+        assert isinstance(answer, ListedOrder), answer
+        venue.wallets["ada"].accepted(buy(1, 1), draft)
 
 
 def test_both_days_are_right_around_midnight_utc_and_none_else() -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
 from darkpool.book import End
+from darkpool.listing import ListedOrder
 from darkpool.market import Grid, RoundState
 from darkpool.message import terms_message
 from darkpool.types import Address, Quanta
-from tests.venue_log import Venue, crossing, open_market, refused
+from tests.commitments_support import auditor_keys
+from tests.venue_log import NO_AUDIT, Venue, crossing, open_market, portrait, refused
 from tests.venue_support import (
     BASE,
     NOW,
@@ -142,15 +145,78 @@ def test_rounds_open_in_order_on_the_grid_with_a_source(change: dict[str, Any]) 
 def test_the_open_round_is_sealed_for_an_epoch(change: dict[str, Any]) -> None:
     venue = Venue(names=("ada",))
     venue.place("ada", buy(1, 1))
-    fields = {"market": venue.terms.market.id.hex(), "round": 1, "epoch": 7}
+    fields = {"market": venue.terms.market.id.hex(), "round": 1, "epoch": 7, **NO_AUDIT}
     assert refused(venue, lambda: venue.append("seal", {**fields, **change}))
     venue.append("seal", fields)
     assert venue.state.epoch == 7
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"audit_size": None},
+        {"audit_size": 2},
+        {"audit_root": "00"},
+        {"audit_root": None},
+        {"audit_root": "bb" * 32},
+    ],
+)
+def test_the_audit_log_never_shrinks_or_changes(change: dict[str, Any]) -> None:
+    venue = Venue(names=("ada",))
+    fields = {"market": venue.terms.market.id.hex(), "epoch": 1, "audit_size": 3, "audit_root": "aa" * 32}
+    venue.place("ada", buy(1, 1))
+    venue.append("seal", {**fields, "round": 1})
+    assert venue.sealed_list.audit_root == b"\xaa" * 32
+    venue.finish(venue.sealed_list)
+    venue.open(2)
+    later = {**fields, "round": 2, **change}
+    assert next(iter(change)) in refused(venue, lambda: venue.append("seal", later))
+    venue.append("seal", {**fields, "round": 2})
+    assert portrait(venue.folded()) == portrait(venue.state)
+
+
+def test_a_new_policy_leaves_standing_orders_to_be_judged_one_by_one() -> None:
+    venue = Venue()
+    for name in ("ada", "ben", "cyd"):
+        venue.place(name, buy(1, 1))
+    ada, ben, _ = venue.book.standing
+    venue.terms = replace(venue.terms, policy_hash=b"\x05" * 32, auditor_keys=auditor_keys(1))
+    assert not venue.append("market", terms_message(venue.terms, venue.now).fields).ended
+    named = [[o.account.hex(), o.nonce] for o in (ada, ben)]
+    fields = {"market": venue.terms.market.id.hex(), "orders": named, "reason": "no credential"}
+    change: dict[str, Any]
+    for change in (
+        {"orders": []},
+        {"orders": "ada"},
+        {"orders": [*named, named[0]]},
+        {"orders": [[*named[0], 1]]},
+        {"orders": [[ada.account.hex(), ada.nonce + 1]]},
+        {"orders": [[ada.account.hex()[2:], ada.nonce]]},
+        {"reason": ""},
+        {"reason": "x" * 201},
+        {"reason": None},
+    ):
+        bad = {**fields, **change}
+        assert refused(venue, partial(venue.append, "release", bad))
+    gone = venue.append("release", fields).ended
+    assert [(e.order.hash, e.end, e.reason) for e in gone] == [
+        (o.hash, End.RELEASED, "no credential") for o in (ada, ben)
+    ]
+    assert len(venue.seal().orders) == 1
+    assert "no unsealed order" in refused(
+        venue, lambda: venue.append("release", {**fields, "orders": [_name(venue.book.standing[0])]})
+    )
+    assert portrait(venue.folded()) == portrait(venue.state)
+    venue.check()
+
+
+def _name(order: ListedOrder) -> list[str | int]:
+    return [order.account.hex(), order.nonce]
 
 
 def test_one_list_is_sealed_at_a_time_in_all_markets() -> None:
     """Members clear one at a time, and `max_unsettled_rounds` counts on it."""
     venue = crossing()
     other = open_market(venue)
-    fields = {"market": other.market.id.hex(), "round": 1, "epoch": 1}
+    fields = {"market": other.market.id.hex(), "round": 1, "epoch": 1, **NO_AUDIT}
     assert "still sealed" in refused(venue, lambda: venue.append("seal", fields))

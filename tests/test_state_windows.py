@@ -20,7 +20,16 @@ from darkpool.results import result_fields
 from darkpool.settlement_gas import estimate
 from darkpool.types import Quanta
 from darkpool.wallet import Wallet
-from tests.venue_log import Venue, crossed, crossing, crossing_result, open_market, portrait, refused
+from tests.venue_log import (
+    NO_AUDIT,
+    Venue,
+    crossed,
+    crossing,
+    crossing_result,
+    open_market,
+    portrait,
+    refused,
+)
 from tests.venue_support import BASE, NOW, QUOTE, buy, key_of, sell, signatures_of, signers
 
 WINDOW = 600  # the terms' settle window, seconds
@@ -47,7 +56,7 @@ def crossed_elsewhere(venue: Venue, terms: Terms, nonce: int) -> None:
         venue.state.checked(entry, ListedOrder.read(raw, terms.key))(len(venue.entries))
         venue.entries.append(entry.encode())
     about = {"market": terms.market.id.hex(), "round": 1}
-    _raw(venue, "seal", {**about, "epoch": 1})
+    _raw(venue, "seal", {**about, "epoch": 1, **NO_AUDIT})
     result = crossing_result(venue)
     result = type(result)(True, result.price, result.volume, {a: -n for a, n in result.nets.items()})
     signed = signatures_of(venue.state.result_digest(book, result))

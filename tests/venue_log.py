@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from commitments.errors import DecodeError
+from commitments.merkle import EMPTY_ROOT
 from darkpool import auction
 from darkpool.account import FreeCollateral
 from darkpool.admission import Tentative, screened, unproven
@@ -45,6 +46,8 @@ from tests.venue_support import (
     signers,
     some_terms,
 )
+
+NO_AUDIT = {"audit_size": 0, "audit_root": EMPTY_ROOT.hex()}
 
 
 @dataclass
@@ -252,7 +255,7 @@ class Venue:
     def seal(self, now: int | None = None) -> SealedList:
         self.now = self.now if now is None else now
         fields = {"market": self.terms.market.id.hex(), "round": self.book.current_round.id, "epoch": 1}
-        self.append("seal", fields)
+        self.append("seal", {**fields, **NO_AUDIT})
         return self.sealed_list
 
     def outcome(self, sealed: SealedList) -> auction.Outcome | None:

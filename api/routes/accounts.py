@@ -44,7 +44,9 @@ _OWN = refusals(*PRIVATE_CODES, "not-the-account")
 @router.post(
     "",
     status_code=status.HTTP_204_NO_CONTENT,
-    responses=refusals(*BODY_CODES, "bad-signature", "database-away", parameters=False),
+    responses=refusals(
+        *BODY_CODES, "bad-signature", "policy-denied", "not-screened", "database-away", parameters=False
+    ),
     openapi_extra=request_body({"account": ADDRESS_SCHEMA, "signature": SIGNATURE_SCHEMA}),
 )
 async def register(request: Request, venue: VenueOf, body: Body) -> None:

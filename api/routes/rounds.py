@@ -67,6 +67,7 @@ class SealedListBody:
     sealed_at: Uint
     root: HashText
     terms_hash: HashText
+    audit_root: HashText
     leaves: list[HexText]
     sequences: list[Uint]
     signatures: dict[str, HexText]

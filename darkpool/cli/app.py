@@ -8,9 +8,26 @@ from typing import Annotated
 
 import typer
 
-from darkpool.cli import credential, devnet_cmd, operator, policy, settle, trade, venue
+from darkpool.cli import (
+    audit,
+    authority,
+    compliance_cmd,
+    credential,
+    devnet_cmd,
+    disclose,
+    log,
+    operator,
+    policy,
+    predicate,
+    settle,
+    trade,
+    venue,
+    verify,
+)
+from darkpool.cli.contest import contest
 from darkpool.cli.exit import leave
 from darkpool.cli.options import ProfileName, shown_progress
+from darkpool.cli.refute import refute
 
 app = typer.Typer(
     name="darkpool",
@@ -21,12 +38,23 @@ app = typer.Typer(
 )
 convert = typer.Typer(help="Turn recorded order flow into order files.", no_args_is_help=True)
 app.add_typer(convert, name="convert")
+app.add_typer(audit.audit, name="audit")
 app.add_typer(credential.credential, name="credential")
+app.add_typer(disclose.disclose, name="disclose")
+app.add_typer(log.log, name="log")
 app.add_typer(operator.operator, name="operator")
 app.add_typer(policy.policy, name="policy")
 app.add_typer(settle.settle, name="settle")
 app.add_typer(devnet_cmd.devnet, name="devnet")
+authority.register(audit.audit)
+predicate.register(disclose.disclose, audit.audit)
 trade.register(app)
+app.command("verify", epilog="Example: darkpool verify WETH-USDC 5 --rpc-url http://127.0.0.1:8545")(
+    verify.verify
+)
+compliance_cmd.register(app, policy.policy, operator.operator, credential.credential)
+app.command(epilog="Example: darkpool contest 17 --dry-run")(contest)
+app.command(epilog="Example: darkpool refute --watch")(refute)
 app.command("exit", epilog="Example: darkpool exit --dry-run")(leave)
 app.command(epilog="Example: darkpool up --data ./data --profile production")(venue.up)
 

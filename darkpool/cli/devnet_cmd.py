@@ -115,6 +115,6 @@ def _announce(
     console = Console()
     console.print(table)
     console.print(
-        f"next, in another terminal: darkpool up --data {data}     (Ctrl-C here ends the chain)",
+        f"next, in another terminal: darkpool up --flow --data {data}     (Ctrl-C here ends the chain)",
         soft_wrap=True,
     )

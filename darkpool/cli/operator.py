@@ -19,8 +19,11 @@ operator.add_typer(committee.committee, name="committee")
 _EXPIRES_SECONDS = 30
 
 
-def _call(data: Path, method: str, path: str, body: dict[str, str] | None = None) -> Any:  # noqa: ANN401
-    """The API's answer to a signed request. Raises OrderRefused with the problem's own words, ConfigError."""
+def call(data: Path, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:  # noqa: ANN401
+    """The API's answer to a request that the operator signs.
+
+    Raises OrderRefused with the problem's own words and code, ConfigError, PeerFault.
+    """
     import time
 
     import httpx
@@ -43,20 +46,22 @@ def _call(data: Path, method: str, path: str, body: dict[str, str] | None = None
     }
     try:
         answer = httpx.request(
-            method, settings.api_url + path, content=content, headers=headers, timeout=30, trust_env=False
+            method, settings.api_url + path, content=content, headers=headers, timeout=60, trust_env=False
         )
     except httpx.HTTPError as error:
         raise PeerFault(f"no answer ({type(error).__name__})", "is it up?", "venue") from None
     document = answer.json() if answer.content else {}
     if answer.is_error and "type" in document:
-        raise OrderRefused(str(document.get("detail")), str(document.get("hint", "")))
+        code = str(document["type"]).rpartition(":")[2]
+        raise OrderRefused(str(document.get("detail")), str(document.get("hint", "")), code)
     return document
 
 
-def _market_id(data: Path, name: str) -> str:
+def market_id(data: Path, name: str) -> str:
+    """The id of a market of that name in the log. Raises ConfigError."""
     from darkpool.errors import ConfigError
 
-    markets = {m["name"]: str(m["id"]) for m in _call(data, "GET", "/v1/markets")}
+    markets = {m["name"]: str(m["id"]) for m in call(data, "GET", "/v1/markets")}
     if name not in markets:
         raise ConfigError(f"market {name!r}: not one of {', '.join(sorted(markets))}", "give a name of these")
     return markets[name]
@@ -68,9 +73,9 @@ def status(data: FolderOption = DEFAULT_FOLDER, as_json: JsonOption = False) -> 
     from rich.console import Console
     from rich.table import Table
 
-    found, markets = _call(data, "GET", "/v1/ready"), _call(data, "GET", "/v1/markets")
+    found, markets = call(data, "GET", "/v1/ready"), call(data, "GET", "/v1/markets")
     # Of the database, which may be what does not work.
-    latest = [] if found["database"] else _call(data, "GET", "/v1/settlements?limit=1")["items"]
+    latest = [] if found["database"] else call(data, "GET", "/v1/settlements?limit=1")["items"]
     if as_json:
         typer.echo(json.dumps({**found, "markets": markets, "latest_settlement": next(iter(latest), None)}))
         return
@@ -89,7 +94,7 @@ def status(data: FolderOption = DEFAULT_FOLDER, as_json: JsonOption = False) -> 
         table.add_row(f"settlement {settlement['id']}", _settlement_text(settlement))
     for market in markets:
         now = market["round"]
-        if now is not None:
+        if now is not None and market["live"]:
             table.add_row(market["name"], f"round {now['number']} {now['state']} at {now['reference_price']}")
     Console().print(table)
 
@@ -115,7 +120,7 @@ def _settlement_text(settlement: Mapping[str, Any]) -> str:
 @operator.command(epilog="Example: darkpool operator settle")
 def settle(data: FolderOption = DEFAULT_FOLDER) -> None:
     """Net the unsettled rounds into a settlement now, without waiting for more of them."""
-    _call(data, "POST", "/v1/operator/settle")
+    call(data, "POST", "/v1/operator/settle")
     typer.echo("settling")
 
 
@@ -124,7 +129,7 @@ def seal(
     market: Annotated[str, typer.Argument(help="Name of the market.")], data: FolderOption = DEFAULT_FOLDER
 ) -> None:
     """Seal the market's open round now."""
-    _call(data, "POST", f"/v1/operator/markets/{_market_id(data, market)}/seal")
+    call(data, "POST", f"/v1/operator/markets/{market_id(data, market)}/seal")
     typer.echo("sealing")
 
 
@@ -134,12 +139,12 @@ def halt(
     data: FolderOption = DEFAULT_FOLDER,
 ) -> None:
     """Take no orders and seal no rounds until resume; what is sealed is finished."""
-    _call(data, "POST", "/v1/operator/halt", {"reason": reason})
+    call(data, "POST", "/v1/operator/halt", {"reason": reason})
     typer.echo("halted")
 
 
 @operator.command(epilog="Example: darkpool operator resume")
 def resume(data: FolderOption = DEFAULT_FOLDER) -> None:
     """Go on after a halt."""
-    _call(data, "POST", "/v1/operator/resume")
+    call(data, "POST", "/v1/operator/resume")
     typer.echo("resumed")

@@ -1,4 +1,7 @@
-"""Jurisdiction policies from the command line: check, explain, test, diff, hash. Nothing is applied here."""
+"""Jurisdiction policies from the command line: check, explain, test, diff, hash.
+
+What is applied to a running venue is in compliance_cmd.py.
+"""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def list_(
     limit: Annotated[int, typer.Option(help="How many.", min=1, max=100)] = LISTED,
     as_json: JsonOption = False,
 ) -> None:
-    """The venue's latest settlements: what each does, and where it is.
+    """The venue's latest settlements: what each does, and where it is; --json has digests too.
 
     Netting: quanta traded for each that moves, by token; `all` if none has to.
     """
@@ -90,7 +90,8 @@ def show_(file: FileArgument, rpc: RpcOption = None, as_json: JsonOption = False
     from darkpool.types import address_hex
 
     signed = _read(file)
-    facts: dict[str, Any] = {**_facts(signed), "signers": [address_hex(s) for s in _signers(signed)]}
+    signers = _signers(file, signed)
+    facts: dict[str, Any] = {**_facts(signed), "signers": [address_hex(s) for s in signers]}
     found = None
     if rpc is not None:
         found = finding(signed, vault_of(signed, rpc))
@@ -202,10 +203,14 @@ def _read(file: Path) -> SignedSettlement:
         ) from None
 
 
-def _signers(signed: SignedSettlement) -> list[Any]:
+def _signers(file: Path, signed: SignedSettlement) -> list[Any]:
+    from darkpool.errors import ConfigError, SettlementRefused
     from darkpool.settlement import recover
 
-    return [recover(signed.settlement, signed.domain, signature) for signature in signed.signatures]
+    try:
+        return [recover(signed.settlement, signed.domain, signature) for signature in signed.signatures]
+    except SettlementRefused as error:
+        raise ConfigError(f"{file}: {error.message}", "save the settlement again") from None
 
 
 def _facts(signed: SignedSettlement) -> dict[str, Any]:

@@ -213,10 +213,15 @@ def watch(
     renew: Annotated[
         bool, typer.Option("--renew", help="Re-submit what is left of orders, after a random delay.")
     ] = False,
+    rpc_url: CheckOption = None,
     passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Rounds, orders and fills as they happen, until Ctrl-C."""
+    """Rounds, orders and fills as they happen, until Ctrl-C; and a warning if a settlement is false.
+
+    It keeps what `darkpool contest` needs with the venue switched off. With --rpc-url it looks at what the
+    chain did, else at what the venue says.
+    """
     import asyncio
 
     from darkpool.client.live import Live
@@ -229,7 +234,7 @@ def watch(
     async def run() -> None:
         folder = home_of(home)
         keystore = opened(folder, passphrase_file)
-        async with AsyncTrader.open(venue, folder, keystore, read_only=not renew) as found:
+        async with AsyncTrader.open(venue, folder, keystore, rpc_url=rpc_url, read_only=not renew) as found:
             tell_set_aside(found.set_aside)
             async for kind, data in Live(found, renew=renew).events():
                 tell(kind, data)

@@ -23,7 +23,7 @@ DEFAULT_VENUE = "http://127.0.0.1:8480"
 DEFAULT_RPC = "http://127.0.0.1:8545"
 
 _HEADERS = {"remaining": "left", "reference": "ref"}
-_FOLDED = {"reference", "hash", "finding", "transaction"}
+_FOLDED = {"reference", "hash", "finding", "transaction", "purpose"}
 _FOLD_WIDTH = 8
 _GAP = 2
 

@@ -61,7 +61,7 @@ def _hex(fields: Fields, name: str, most: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class MarketInfo:
-    """A market: terms, human units, who signs, and its latest round (0 before the first)."""
+    """A market: terms, human units, who signs, its latest round (0 before the first), if it gets new ones."""
 
     terms: Terms
     instrument: Instrument
@@ -70,6 +70,7 @@ class MarketInfo:
     round: int
     round_state: RoundState | None
     next_seal_at: int | None
+    live: bool = True
 
     @property
     def name(self) -> str:
@@ -113,6 +114,7 @@ class MarketInfo:
             summary.round,
             summary.round_state,
             summary.next_seal_at,
+            summary.live,
         )
 
 
@@ -137,11 +139,12 @@ class MarketItem:
     round: int
     round_state: RoundState | None
     next_seal_at: int | None
+    live: bool
 
     @staticmethod
     def of(value: object) -> MarketItem:
         """Raises DecodeError."""
-        fields = picked(value, "market", "id", "terms_hash", "round", "next_seal_at")
+        fields = picked(value, "market", "id", "terms_hash", "round", "next_seal_at", "live")
         number, state = 0, None
         if fields.member("round") is not None:
             latest = picked(fields.member("round"), "round", "number", "state")
@@ -152,6 +155,7 @@ class MarketItem:
             number,
             state,
             _uint_or_none(fields, "next_seal_at"),
+            fields.member("live") is True,
         )
 
 

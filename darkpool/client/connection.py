@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 import httpx
 
 from darkpool.chain import Chain
+from darkpool.client.access import Access
 from darkpool.client.account_state import check_committee
 from darkpool.client.answers import MarketInfo
 from darkpool.client.steps import Work
@@ -22,6 +23,9 @@ T = TypeVar("T")
 CHAIN_SECONDS: Final = 5.0
 """Within which a node must answer its first question; those that follow may take longer."""
 
+NO_POLICY: Final = bytes(32)
+"""The hash in the terms of a market without a policy."""
+
 _SHOWN: Final = 64
 
 
@@ -33,6 +37,8 @@ class Connection:
         self._home, self._rpc_url = home, rpc_url
         self._chain: Chain | None = None
         self.markets: dict[bytes, MarketInfo] = {}
+        self.access: dict[str, Access] = {}
+        """By plain name of a market, as last asked; none while no policy is in force."""
 
     @property
     def has_chain(self) -> bool:
@@ -47,7 +53,11 @@ class Connection:
             if known is None or known.terms.hash != item.terms_hash:
                 known = await self._market(item.id)
             found[item.id] = replace(
-                known, round=item.round, round_state=item.round_state, next_seal_at=item.next_seal_at
+                known,
+                round=item.round,
+                round_state=item.round_state,
+                next_seal_at=item.next_seal_at,
+                live=item.live,
             )
         if not found:
             raise PeerFault("it has no markets yet", "try again in a moment", "venue")
@@ -63,13 +73,36 @@ class Connection:
             await self.on_chain(lambda chain: check_committee(chain, info.terms, info.signers), info)
         return info
 
+    async def ask_access(self) -> None:
+        """Ask what the account may do, if a policy is in force."""
+        found: list[Access] = []
+        if any(info.live and info.terms.policy_hash != NO_POLICY for info in self.markets.values()):
+            found = await self.api.access()
+        self.access = {access.market: access for access in found}
+
+    def named(self, name: str) -> list[MarketInfo]:
+        """The markets of that name or plain name, or all if none is given; closed ones too."""
+        return [i for i in self.markets.values() if name in {i.name, i.terms.market.instrument, ""}]
+
+    def _own(self, info: MarketInfo) -> bool:
+        access = self.access.get(info.terms.market.instrument)
+        return access is None or access.market_id in {None, info.terms.market.id}
+
     def market(self, name: str) -> MarketInfo:
-        """The market of that name, or the only one if none is given. Raises ConfigError."""
-        named = [info for info in self.markets.values() if name in {info.name, ""}]
+        """The account's market of that name, or the only one if none is given. Raises ConfigError.
+
+        Raises OrderRefused if the account has none of that name.
+        """
+        live = [info for info in self.named(name) if info.live]
+        named = [info for info in live if self._own(info)]
         if len(named) != 1:
+            asked = [self.access.get(info.terms.market.instrument) for info in live]
+            for info, access in zip(live, asked, strict=True):
+                if access is not None and (not access.allowed or not named):
+                    access.owed(info)  # says why there is none
             raise ConfigError(
                 f"market: {name[:_SHOWN]!r} is none of this venue" if name else "market: there are several",
-                f"one of {', '.join(info.name for info in self.markets.values())}",
+                f"one of {', '.join(sorted({i.terms.market.instrument for i in self.markets.values()}))}",
             )
         return named[0]
 

@@ -14,6 +14,7 @@ from darkpool.client.trader import RENEW_DELAY, AsyncTrader
 from darkpool.client.views import fill_views, order_view
 from darkpool.errors import DarkpoolError
 from darkpool.jsonfields import hex_text
+from darkpool.market import RoundState
 
 Told: TypeAlias = tuple[str, dict[str, Any]]
 
@@ -30,9 +31,10 @@ class Live:
         self._trader, self._renew, self._delay = trader, renew, delay
         self._due = asyncio.Event()
         self._due.set()
+        self._warned_of = b""
 
     async def events(self) -> AsyncIterator[Told]:
-        """(kind, plain values) for ever: round, order, fill, account."""
+        """(kind, plain values) for ever: round, order, fill, account; warning, if a settlement is false."""
         renewals = asyncio.create_task(self._renewals())
         try:
             async for event in self._trader.watch():
@@ -80,10 +82,27 @@ class Live:
                     == (event.data.get("market"), event.data.get("round"))
                     for row in fill_views(found, markets[found.market])
                 ]
+            told: list[Told] = [(event.kind, {"at": event.data.get("at"), **_plain(event, markets)})]
+            return told + await self._warned(event)
         except DarkpoolError as error:
             log.warning("%s: %s", event.kind, error)
             return [("error", {"message": error.message, "hint": error.hint})]
-        return [(event.kind, {"at": event.data.get("at"), **_plain(event, markets)})]
+
+    async def _warned(self, event: Event) -> list[Told]:
+        """What to tell if the settlement that was made of a round contradicts the account's own orders."""
+        if event.kind != "round" or event.data.get("state") != RoundState.SETTLED:
+            return []
+        market, number = str(event.data.get("market")), event.data.get("round")
+        found = next((m for m in self._trader.markets if hex_text(m) == market), None)
+        if found is None or not isinstance(number, int):
+            return []
+        record, evidence = await self._trader.look(found, number)
+        if evidence is None or record.transcript == self._warned_of:
+            return []
+        self._warned_of = record.transcript
+        text = f"settlement {record.id} did to this account what no fills of its orders could have done"
+        hint = f"run `darkpool contest --settlement {record.id}` at once: what was taken may leave soon"
+        return [("warning", {"message": text, "hint": hint, "settlement": record.id})]
 
 
 def _plain(event: Event, markets: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -197,7 +197,9 @@ class Submission:
                     "collateral-short",
                 )
             frees.append(free)
-        standing = Standing(RoundId(info.round), now, intent.time_in_force, intent.valid_until)
+        access = self._connection.access.get(market.instrument)
+        keys = None if access is None else access.owed(info)
+        standing = Standing(RoundId(info.round), now, intent.time_in_force, intent.valid_until, keys)
         account, seed = self._keystore.address, self._keystore.seed
         done = draft(info.terms, account, seed, nonce, intent.noted(nonce), standing, frees[0], frees[1])
         for token, free, lock in zip((market.base, market.quote), frees, done.locked, strict=True):

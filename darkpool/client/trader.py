@@ -18,13 +18,16 @@ from typing import Final, TypeVar
 
 import httpx
 
+from darkpool.arbiter import Contested
 from darkpool.chain import Receipt as ChainReceipt
+from darkpool.client.access import Access
 from darkpool.client.answers import MarketInfo
 from darkpool.client.event_stream import Event
 from darkpool.client.family import Family
 from darkpool.client.intent import Wanted
 from darkpool.client.own_order import OwnOrder
 from darkpool.client.prover import Prover
+from darkpool.client.refuting import Refutation, refutation
 from darkpool.client.round_fills import RoundFills
 from darkpool.client.shells import Blocking, Concurrent
 from darkpool.client.steps import Steps, Unreachable
@@ -32,6 +35,7 @@ from darkpool.client.submission import Outcome, Placed
 from darkpool.client.trader_home import TraderHome
 from darkpool.client.trading import Balance, Recovered, Trading
 from darkpool.client.venue_api import VenueRefused
+from darkpool.contest import Case, Evidence, SettledRecord
 from darkpool.errors import DarkpoolError, OrderRefused
 from darkpool.keystore import Keystore
 from darkpool.receipt import Receipt
@@ -155,6 +159,14 @@ class Trader(_Shell):
         """Every token."""
         return self._run(self._trading.balances())
 
+    def access(self) -> list[Access]:
+        """What the account may do in each market."""
+        return self._run(self._trading.access())
+
+    def present(self, credential: bytes) -> None:
+        """Present a credential about this account."""
+        self._run(self._trading.present(credential))
+
     def recover(self) -> Recovered:
         """Everything again, from the keystore and the venue's data."""
         return self._run(self._trading.recover())
@@ -166,6 +178,14 @@ class Trader(_Shell):
     def check_inclusion(self, order: bytes) -> str:
         """What became of an own order, proven."""
         return self._run(self._trading.check_inclusion(order))
+
+    def case(self, record: SettledRecord) -> Case:
+        """The account's case of a settlement, kept in its folder."""
+        return self._run(self._trading.disputes.case(record))
+
+    def refutation(self, found: Contested, record: SettledRecord) -> Refutation | None:
+        """What refutes somebody's contest of a settlement, of what the venue publishes."""
+        return self._run(refutation(self._trading.connection, found, record))
 
     def deposit(self, token: str, amount: str, *, faucet: bool = False, wait: bool = True) -> ChainReceipt:
         """Deposit on chain; with `wait` return when the venue counts it."""
@@ -283,6 +303,14 @@ class AsyncTrader(_Shell):
         """Every token."""
         return await self._run(self._trading.balances())
 
+    async def access(self) -> list[Access]:
+        """What the account may do in each market."""
+        return await self._run(self._trading.access())
+
+    async def present(self, credential: bytes) -> None:
+        """Present a credential about this account."""
+        await self._run(self._trading.present(credential))
+
     async def recover(self) -> Recovered:
         """Everything again, from the keystore and the venue's data."""
         return await self._run(self._trading.recover())
@@ -294,6 +322,10 @@ class AsyncTrader(_Shell):
     async def check_inclusion(self, order: bytes) -> str:
         """What became of an own order, proven."""
         return await self._run(self._trading.check_inclusion(order))
+
+    async def look(self, market: bytes, number: int) -> tuple[SettledRecord, Evidence | None]:
+        """The settlement of a round, and what shows that it wronged the account."""
+        return await self._run(self._trading.disputes.look(market, number))
 
     async def refresh(self) -> None:
         """Look at the markets again."""

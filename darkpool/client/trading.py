@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from darkpool.book import cancel_all_digest, cancel_digest
+from darkpool.client.access import Access
 from darkpool.client.account_state import AccountState
 from darkpool.client.answers import MarketInfo
 from darkpool.client.connection import Connection
+from darkpool.client.disputes import Disputes
 from darkpool.client.family import Family, families
 from darkpool.client.funds import Funds, tokens_of
 from darkpool.client.history import History
@@ -65,6 +67,7 @@ class Trading:
         self.connection: Final = Connection(self.api, home, rpc_url)
         self.history: Final = History(self.connection, keystore, home)
         self.funds: Final = Funds(self.connection, keystore)
+        self.disputes: Final = Disputes(self.connection, keystore, home)
         self._submission = Submission(self.connection, self.history, keystore, home, prover)
         self._keystore, self._home = keystore, home
         self.set_aside: tuple[int, ...] = ()
@@ -117,6 +120,7 @@ class Trading:
         """
         await self.connection.refresh()
         await self._submission.flush()
+        await self.connection.ask_access()
         known = await self._by_reference() if any(w.reference for w in wanted) else {}
         outcomes: list[Outcome | None] = []
         intents = []
@@ -158,6 +162,7 @@ class Trading:
         """
         await self.connection.refresh()
         await self._submission.flush()
+        await self.connection.ask_access()
         family = await self.family(root)
         known = family.latest
         info = self.connection.info(known.record.market)
@@ -219,7 +224,7 @@ class Trading:
         One receipt for each market where some stood. What is unanswered is not sent again.
         """
         await self.connection.refresh()
-        chosen = [self.connection.market(market)] if market else list(self.connection.markets.values())
+        chosen = self.connection.named(market) or [self.connection.market(market)]
         markets = {info.terms.market.id for info in chosen}
         open_families = [f for f in (await self.families()).values() if f.latest.record.market in markets]
         unanswered = self.unanswered()
@@ -264,6 +269,7 @@ class Trading:
         """
         await self.connection.refresh()
         await self._submission.flush()
+        await self.connection.ask_access()
         found = (await self.families()).get(root)
         if found is None:
             return None
@@ -314,6 +320,16 @@ class Trading:
             for row in state.answer.tokens
             if row.token in units
         ]
+
+    async def access(self) -> list[Access]:
+        """What the account may do in each market, by the policy in force."""
+        await self.connection.refresh()
+        return await self.api.access()
+
+    async def present(self, credential: bytes) -> None:
+        """Present a credential about this account. Raises VenueRefused naming the check that failed."""
+        await self.connection.refresh()
+        await self.api.present(credential)
 
     async def receipt(self, subject: bytes) -> Receipt:
         """The operator's receipt for an own order, from this folder or the venue; checked."""

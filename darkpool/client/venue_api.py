@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 
 from commitments.errors import DecodeError
 from darkpool import jsontext
+from darkpool.client.access import Access
 from darkpool.client.answers import (
     MAX_TEXT,
     Collateral,
@@ -218,6 +219,21 @@ class VenueApi:
         """What the next order is proven against."""
         path = f"/accounts/{self._me}/collateral"
         return await self.ask(Call("GET", path, _one(Collateral.of), private=True))
+
+    async def access(self) -> list[Access]:
+        """What the account may do in each market."""
+        path = f"/accounts/{self._me}/access"
+        return await self.ask(Call("GET", path, lambda body: _items(body, Access.of), private=True))
+
+    async def present(self, credential: bytes) -> None:
+        """Present the account's own credential, as its issuer's file has it."""
+        path = f"/accounts/{self._me}/credential"
+        await self.ask(Call("PUT", path, lambda _: None, credential, "application/json", private=True))
+
+    async def publish(self, revocations: bytes) -> None:
+        """Hand in an issuer's revocation list, as its file has it."""
+        path = "/revocation-lists"
+        await self.ask(Call("POST", path, lambda _: None, revocations, "application/json"))
 
     async def orders(self, after: int = -1, *, standing: bool = False) -> list[OrderRecord]:
         """The account's orders above a sequence, oldest first; all, or those that stand."""

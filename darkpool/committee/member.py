@@ -294,7 +294,8 @@ class Member:
             if missing or state.lapses(late):
                 raise Unavailable(f"chain: the log lacks what happened up to block {settled}", "chain")
         await self._check_epoch(epoch)
-        if trouble := await asyncio.to_thread(handover, chain, sealed_at):
+        members = state.signers.addresses.values()
+        if trouble := await asyncio.to_thread(handover, chain, sealed_at, members):
             raise Unavailable(trouble, "chain")
 
     async def _check_epoch(self, epoch: int) -> None:

@@ -230,3 +230,122 @@ class HandedRow:
     received_at: int
     state: HandedState = HandedState.WAITING
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """An entry of the audit log.
+
+    data: its bytes; leaf: their Merkle leaf hash. The others are in `data` too and stand here to be searched:
+    at, kind, the account it is about if it is about one, and when that account may see it (0: at once).
+    """
+
+    sequence: int
+    at: int
+    kind: str
+    account: bytes | None
+    visible_at: int
+    leaf: bytes = field(repr=False)
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditCheckpointRow:
+    """A signed checkpoint of the first `size` entries of the audit log; `note` is its text."""
+
+    size: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class GrantRow:
+    """An account's grant to an auditor; `payload` is its canonical bytes, the others are to search by.
+
+    auditor: its account; expires: unix seconds; `position` is the database's, ascending, 0 until then.
+    """
+
+    id: bytes
+    account: bytes
+    auditor: bytes
+    expires: int
+    received_at: int
+    payload: bytes = field(repr=False)
+    position: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GrantRevocationRow:
+    """The earliest revocation of a grant; `at`: from when on, `payload`: its canonical bytes."""
+
+    grant: bytes
+    account: bytes
+    at: int
+    received_at: int
+    payload: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DisclosureQueryRow:
+    """An auditor's query about an account; the account may see it from `visible_at` on.
+
+    basis: "grant" or "policy"; grant: its id; authority, legal_reference: of a policy's auditor; days: UTC
+    days since 1970-01-01; outcome: "answered", or the check that refused it. The database gives the number,
+    ascending.
+    """
+
+    at: int
+    visible_at: int
+    auditor: bytes
+    account: bytes
+    basis: str
+    grant: bytes | None
+    authority: str
+    legal_reference: str
+    market: bytes
+    first_day: int
+    last_day: int
+    outcome: str
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRow:
+    """A policy that was applied; the same may be again. files: JSON, base64 of each by name.
+
+    The database gives the number, ascending; 0 until then.
+    """
+
+    hash: bytes
+    files: bytes = field(repr=False)
+    applied_at: int
+    actor: str
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialRow:
+    """The credential an account presented last, as its JSON text."""
+
+    account: bytes
+    payload: bytes = field(repr=False)
+    presented_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationsRow:
+    """An issuer's newest revocation list, as its JSON text."""
+
+    issuer: bytes
+    payload: bytes = field(repr=False)
+    published_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRow:
+    """What the operator stopped: a market, jurisdiction, account or issuer."""
+
+    kind: str
+    subject: str
+    reason: str
+    actor: str
+    at: int

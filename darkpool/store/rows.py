@@ -86,6 +86,15 @@ ACCOUNTS: Final = Rows.of(records.AccountRow, tables.Account)
 RECEIPTS: Final = Rows.of(records.ReceiptRow, tables.Receipt)
 ATTEMPTS: Final = Rows.of(records.AttemptRow, tables.Attempt, "digest")
 HANDED: Final = Rows.of(records.HandedRow, tables.Handed, "hash")
+AUDIT: Final = Rows.of(records.AuditRow, tables.AuditEntry)
+AUDIT_CHECKPOINTS: Final = Rows.of(records.AuditCheckpointRow, tables.AuditCheckpoint)
+GRANTS: Final = Rows.of(records.GrantRow, tables.Grant, "id")
+GRANT_REVOCATIONS: Final = Rows.of(records.GrantRevocationRow, tables.GrantRevocation)
+DISCLOSURE_QUERIES: Final = Rows.of(records.DisclosureQueryRow, tables.DisclosureQuery)
+POLICIES: Final = Rows.of(records.PolicyRow, tables.PolicyVersion)
+CREDENTIALS: Final = Rows.of(records.CredentialRow, tables.PresentedCredential)
+REVOCATION_LISTS: Final = Rows.of(records.RevocationsRow, tables.PublishedRevocations)
+BLOCKS: Final = Rows.of(records.BlockRow, tables.OperatorBlock)
 
 
 def conflict_insert(connection: Connection, table: CoreTable) -> Any:  # noqa: ANN401  # either dialect's Insert

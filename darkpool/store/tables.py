@@ -290,3 +290,110 @@ class Handed(Table, table=True):
     received_at: int = _int()
     state: HandedState = _state(HandedState)
     reason: str
+
+
+class AuditEntry(Table, table=True):
+    """AuditRow. `leaf` stands before `data`, so that reading the leaves skips what follows them."""
+
+    __tablename__ = "audit_entries"
+    __table_args__ = (Index(None, "account", "sequence"),)
+    sequence: int = _int(key=True)
+    at: int = _int()
+    kind: str = Field(max_length=16)
+    account: bytes | None
+    visible_at: int = _int()
+    leaf: bytes
+    data: bytes
+
+
+class AuditCheckpoint(Table, table=True):
+    """AuditCheckpointRow."""
+
+    __tablename__ = "audit_checkpoints"
+    size: int = _int(key=True)
+    note: str
+
+
+class Grant(Table, table=True):
+    """GrantRow; `position` keeps the order of arrival."""
+
+    __tablename__ = "grants"
+    __table_args__ = (Index(None, "account", "position"), Index(None, "auditor", "position"))
+    position: int = _int(serial=True)
+    id: bytes = Field(unique=True)
+    account: bytes
+    auditor: bytes
+    expires: int = _int()
+    received_at: int = _int()
+    payload: bytes
+
+
+class GrantRevocation(Table, table=True):
+    """GrantRevocationRow."""
+
+    __tablename__ = "grant_revocations"
+    grant: bytes = Field(primary_key=True)
+    account: bytes
+    at: int = Field(sa_type=Unsigned64)
+    received_at: int = _int()
+    payload: bytes
+
+
+class DisclosureQuery(Table, table=True):
+    """DisclosureQueryRow. A number is never used again."""
+
+    __tablename__ = "disclosure_queries"
+    __table_args__ = (Index(None, "account", "number"), {"sqlite_autoincrement": True})
+    number: int = _int(serial=True)
+    at: int = _int()
+    visible_at: int = _int()
+    auditor: bytes
+    account: bytes
+    basis: str = Field(max_length=16)
+    grant: bytes | None
+    authority: str
+    legal_reference: str
+    market: bytes
+    first_day: int = _int()
+    last_day: int = _int()
+    outcome: str = Field(max_length=32)
+
+
+class PolicyVersion(Table, table=True):
+    """PolicyRow; the last is in force."""
+
+    __tablename__ = "policies"
+    number: int = _int(serial=True)
+    hash: bytes = Field(index=True)
+    files: bytes
+    applied_at: int = _int()
+    actor: str
+
+
+class PresentedCredential(Table, table=True):
+    """CredentialRow."""
+
+    __tablename__ = "credentials"
+    account: bytes = Field(primary_key=True)
+    payload: bytes
+    presented_at: int = _int()
+
+
+class PublishedRevocations(Table, table=True):
+    """RevocationsRow."""
+
+    __tablename__ = "revocation_lists"
+    issuer: bytes = Field(primary_key=True)
+    payload: bytes
+    published_at: int = _int()
+
+
+class OperatorBlock(Table, table=True):
+    """BlockRow."""
+
+    __tablename__ = "blocks"
+    kind: str = Field(primary_key=True, max_length=16)
+    subject: str = Field(primary_key=True)
+    reason: str
+    actor: str
+    at: int = _int()

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, TypeVar
 
-from commitments.merkle import Tree
+from commitments.merkle import EMPTY_ROOT, Tree
 from darkpool import eip712
 from darkpool.committee.seat import Seat, seats_from_primes
 from darkpool.config import ApiSettings, Settings
@@ -75,6 +75,7 @@ class MarketStandIn:
     instrument: Instrument
     round: Round | None
     next_seal_at: int | None
+    live: bool = True
 
 
 @dataclass
@@ -228,6 +229,7 @@ class StandIn:
             sealed_at=row.sealed_at or 0,
             root=row.root or b"",
             terms_hash=row.terms_hash,
+            audit_root=EMPTY_ROOT,
             leaves=tuple(leaf.rjust(284, b"\0") for _, leaf in rows),
             sequences=tuple(sequence for sequence, _ in rows),
             signatures={1: b"\x01" * 65},

@@ -22,8 +22,11 @@ ELSEWHERE = (
     "darkpool/gateway/",
     "darkpool/cli/",
     "darkpool/committee/",
+    "compliance/authority",
     "compliance/handles.py",
-    "compliance/predicates.py",
+    "compliance/policy_audit.py",
+    "compliance/policy_query.py",
+    "compliance/predicate",
 )  # other processes
 
 
@@ -90,12 +93,22 @@ def test_every_private_operation_says_so(described: dict[str, Any]) -> None:
         "/v1/accounts/{account}/orders",
         "/v1/accounts/{account}/fills",
         "/v1/accounts/{account}/events",
+        "/v1/accounts/{account}/grants",
+        "/v1/accounts/{account}/disclosures",
+        "/v1/audit/queries",
         "/v1/orders/{order}",
         "/v1/orders/{order}/evidence",
         "/v1/operator/markets/{market}/seal",
         "/v1/operator/settle",
         "/v1/operator/halt",
         "/v1/operator/resume",
+        "/v1/operator/policies",
+        "/v1/operator/blocks",
+        "/v1/operator/block",
+        "/v1/operator/unblock",
+        "/v1/operator/markets/{market}/mass-cancel",
+        "/v1/accounts/{account}/access",
+        "/v1/accounts/{account}/credential",
     }
 
 

@@ -47,6 +47,7 @@ from darkpool.store.database import Database, sqlite_url
 from darkpool.store.records import EventRow
 from darkpool.store.venue_store import VenueStore
 from darkpool.submitter import FeeLimits, Submitter
+from darkpool.sweep import release
 from darkpool.threads import Threads
 from darkpool.types import Address, PrivateKey, Quanta, Signature, Tick, TokenIndex
 from darkpool.venue import Venue
@@ -156,7 +157,12 @@ class PlainCommittee:
             plain, market.grid.levels, sealed.reference, market.pressure_ticks, market.min_volume
         )
 
-    conclude = clear
+    async def conclude(
+        self, terms: Terms, sealed: SealedList, _: Callable[[RoundResult], bytes], reason: str
+    ) -> Certificate:
+        """No member has a result, so all give the list up."""
+        promise = abandon_digest(terms.domain, sealed.digest(terms.domain))
+        return Certificate(None, tuple(sign_digest(promise, s.signing_key) for s in seats()), reason=reason)
 
 
 @dataclass
@@ -223,8 +229,9 @@ class PlainVenue:
                 self.chain.deposit(key, TokenIndex(index), amount)
 
     async def cleared(self) -> None:
-        """The book is empty: new terms, though the same, release every order. A round is open."""
-        await self.engine.add_market(self.view.terms)
+        """The book is empty, and a round is open."""
+        book = self.engine.state.books[self.view.terms.market.id]
+        await release(self.engine, book, book.unsealed, "the next test begins")
         if self.engine.state.books[self.view.terms.market.id].current_round.state is not RoundState.OPEN:
             await self.open_round()
 
@@ -335,7 +342,7 @@ def _terms(chosen: Settings, chain: Chain, tokens: tuple[Address, ...]) -> Terms
         venue=b"\x02" * 32,
         market=market,
         key=seats()[0].committee.key,
-        policy_hash=b"\x06" * 32,
+        policy_hash=bytes(32),
         tokens=tokens,
         settle_window=chain.settle_window(),
     )

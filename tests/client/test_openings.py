@@ -32,6 +32,7 @@ from darkpool.state import VenueState
 from darkpool.types import Address, Lots, Nonce, PrivateKey, Quanta, Tick
 from darkpool.venue_views import collateral_of
 from tests.client.plain_venue import seats, signers
+from tests.venue_log import NO_AUDIT
 from tests.venue_support import BASE, QUOTE, key_of, some_terms
 
 NAMES = ("ada", "ben")
@@ -151,7 +152,8 @@ class World:
 
     def seal(self) -> None:
         market = self.terms.market.id.hex()
-        self.write(Message("seal", {"market": market, "round": self.book.current_round.id, "epoch": 1}))
+        about = {"market": market, "round": self.book.current_round.id, "epoch": 1}
+        self.write(Message("seal", {**about, **NO_AUDIT}))
 
     def end(self, *, abort: bool) -> None:
         sealed, book = self.book.sealed, self.book

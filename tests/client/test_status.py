@@ -30,7 +30,7 @@ def test_it_says_why_no_round_is_sealed_before_a_change_of_guardian(
     play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scenario(v: PlainVenue) -> None:
-        follow = Scheduler(v.venue, ())._chain
+        follow = Scheduler(v.venue)._chain
         ready_at = await v.threads.chain(propose, v.chain, seats(), OPERATOR, b"\x77" * 20)
         await follow()
         assert v.venue.status().chain == ""

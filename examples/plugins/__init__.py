@@ -1,0 +1,1 @@
+"""Plugins to start from; compliance/hooks.py says what a plugin may be asked."""
