@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +26,8 @@ from darkpool.config import Settings
 from darkpool.deployment import Deployment, operator_key
 from darkpool.errors import DarkpoolError
 from darkpool.operator import open_venue
-from darkpool.tasks import end_process_on_defects
+from darkpool.store.database import StoreError
+from darkpool.tasks import end_process_on_defects, guarded
 from darkpool.venue import Venue
 
 GRACE_SECONDS: Final = 3  # less than the supervisor gives (supervise.py)
@@ -62,13 +63,16 @@ async def _serve(folder: Path, settings: Settings, sockets: Path) -> None:
             lifespan="off",
         )
         server = uvicorn.Server(config)
-        serving = asyncio.create_task(server.serve())
+        serving, signing = asyncio.create_task(server.serve()), guarded(desk.keep_signed(), "audit log")
         try:
             await asyncio.shield(serving)
         finally:
             # What is under way is answered while there is a venue to answer it.
             server.should_exit = True
             await serving
+            signing.cancel()
+            with suppress(StoreError):
+                await desk.recorder.sign()
 
 
 def main(arguments: list[str]) -> int:

@@ -34,6 +34,7 @@ HALTED: Final = "halted by the operator"
 NO_HANDLE: Final = "lacks a handle that the policy demands"
 UNSCREENED: Final = "a plugin of the venue objects"
 _HINT: Final = "`darkpool access`, or GET /v1/accounts/{account}/access, says what is allowed"
+SIGN_SECONDS: Final = 60
 _AT_ONCE: Final = 64  # decisions between two looks at what else is to be done
 
 log = logging.getLogger("darkpool.desk")
@@ -228,6 +229,12 @@ class Desk:
             await self.plugins.ask("settle", number=pending.settlement.id, state=state, accounts=accounts)
         except NotScreened as error:
             log.warning("%s", error)
+
+    async def keep_signed(self) -> None:
+        """Signs the audit log every SIGN_SECONDS: with nothing to seal it would stand unsigned."""
+        while True:
+            await asyncio.sleep(SIGN_SECONDS)
+            await self._sign()
 
     async def _sign(self) -> None:
         try:

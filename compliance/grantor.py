@@ -67,7 +67,7 @@ class Grantor:
         Of days to come it holds none, unless `ahead`. expires: unix seconds, 0 for 90 days from now.
         """
         now = int(time.time())
-        info = self._trading.connection.market(market)
+        info = self._trading.connection.listed(market)
         first, last = days
         today = now // DAY_SECONDS
         if ahead is Ahead.NO:
@@ -152,7 +152,7 @@ class Grantor:
         domain, account = connection.any.terms.domain, self._keystore.address
         scope = Scope(domain.chain_id, domain.contract, account)
         if market:
-            scope = replace(scope, market=connection.market(market).terms.market.id)
+            scope = replace(scope, market=connection.listed(market).terms.market.id)
         if day is not None or nonce is not None:
             scope = replace(scope, day=day, nonce=nonce)
         return ViewKey.of(self._keystore.seed, scope)

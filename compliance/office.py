@@ -145,6 +145,9 @@ class Office:
                 raise PolicyError(
                     "policy.toml", None, problem, "add its `proof`; see docs/compliance-policy.md"
                 )
+            if auditor.proof.context.authority != auditor.name:
+                problem = f"auditor {auditor.name}: its proof was made for {auditor.proof.context.authority}"
+                raise PolicyError("policy.toml", None, problem, "call it so, or have it register this name")
             try:
                 verify(auditor.proof, domain.chain_id, domain.contract, self._venue_id)
             except CommitmentsError as error:

@@ -137,8 +137,13 @@ def read_orders(
     request.check(authority, request.auditor)
     partials: list[Partial] = []
     false: set[int] = set()
+    refused: OrderRefused | None = None
     for made in answers:
-        check_answer(made, request, authority)
+        try:
+            check_answer(made, request, authority)
+        except OrderRefused as refusal:
+            refused = refused or refusal  # nobody's answer: others may be enough
+            continue
         try:
             partials.append(open_answer(made, key))
         except CommitmentsError:
@@ -156,6 +161,8 @@ def read_orders(
                 "ask other authorities",
                 named(tuple(sorted(false))),
             ) from None
+        if refused is not None:
+            raise refused from None
         got = len({p.index for p in partials})
         raise OrderRefused(
             f"answers: of {got}/{due} authorities", "ask further authorities", "answers-missing"

@@ -13,6 +13,8 @@ from typing import Any, Final
 from darkpool.chain import Chain
 from darkpool.chain_events import MAX_BLOCKS
 from darkpool.contest import BOND, Evidence, SettledRecord
+from darkpool.eip712 import address_of
+from darkpool.entitlement import RoundWords
 from darkpool.errors import OrderRefused
 from darkpool.evm import Receipt
 from darkpool.types import Address, PrivateKey, address_hex, parse_address
@@ -23,11 +25,15 @@ _GAS: Final = 1 << 24
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A contest: open until `ends_at` (unix seconds) for whoever refutes it, then to be upheld, or closed."""
+    """A contest: open until `ends_at` (unix seconds) for whoever refutes it, then to be upheld, or closed.
+
+    answered: somebody showed the rounds it denied, so the account may contest once more.
+    """
 
     settled_at: int
     ends_at: int
     closed: bool
+    answered: bool = False
 
     @property
     def exists(self) -> bool:
@@ -37,20 +43,24 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Contested:
-    """An event: the account denies what is not in `rounds` (bit p for place p) and `orders` (nonces)."""
+    """An event: the account denies what is not in `rounds` (bit p for place p) and `orders` (nonces).
+
+    claims: of each of those orders, zero, or what it was opened as without its place in a list.
+    """
 
     id: int
     account: Address
     ends_at: int
     rounds: int
     orders: tuple[int, ...]
+    claims: tuple[bytes, ...] = ()
 
 
 def standing(chain: Chain, number: int, account: Address) -> Standing:
     """The account's contest of a settlement."""
     arguments = address_hex(chain.vault), number, address_hex(account)
     found = chain.evm.call("Arbiter", chain.arbiter(), "contests", *arguments)
-    return Standing(int(found[0]), int(found[1]), bool(found[4]))
+    return Standing(int(found[0]), int(found[1]), bool(found[4]), bool(found[5]))
 
 
 def contested(chain: Chain) -> list[Contested]:
@@ -63,10 +73,20 @@ def contested(chain: Chain) -> list[Contested]:
             int(e["ends_at"]),
             int(e["rounds"]),
             tuple(map(int, e["orders"])),
+            tuple(map(bytes, e["claims"])),
         )
         for _, e in found
         if parse_address(e["vault"]) == chain.vault
     ]
+
+
+def rounds_shown(chain: Chain) -> dict[int, list[RoundWords]]:
+    """By settlement, the rounds by which somebody refuted a contest of late, in the settlement's order."""
+    return {
+        int(e["id"]): [RoundWords(tuple(map(int, shown["words"]))) for shown in e["rounds"]]
+        for _, e in _late_events(chain, "Arbiter", chain.arbiter(), "RoundsShown")
+        if parse_address(e["vault"]) == chain.vault
+    }
 
 
 def withdraw_delay(chain: Chain) -> int:
@@ -127,8 +147,15 @@ def uphold(chain: Chain, key: PrivateKey, number: int, account: Address) -> Rece
 
 
 def refute(chain: Chain, key: PrivateKey, function: str, arguments: Sequence[Any]) -> Receipt:
-    """Refute a contest; what to say is of refutation.py."""
+    """Refute a contest; what to say is of refuting.py. Nothing is sent that would be refused now."""
+    data = chain.evm.encoded("Arbiter", chain.arbiter(), function, list(arguments))
+    chain.evm.estimate(address_of(key), chain.arbiter(), data)
     return chain.evm.send(key, "Arbiter", chain.arbiter(), function, list(arguments), _GAS)
+
+
+def stands(chain: Chain, number: int) -> bool:
+    """Whether the settlement of that id is in force."""
+    return any(bytes(chain.evm.call("Vault", chain.vault, "records", number)))
 
 
 def to_unwind(chain: Chain) -> list[int]:

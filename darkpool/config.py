@@ -159,7 +159,7 @@ class Settings(Group):
         for name, least, what in (
             ("withdraw_delay", floor, "settle_window + finality_seconds"),
             ("cancel_delay", floor, "settle_window + finality_seconds"),
-            ("committee_delay", chain.withdraw_delay, "withdraw_delay"),
+            ("committee_delay", 2 * chain.withdraw_delay, "2 * withdraw_delay"),
         ):
             if (value := getattr(chain, name)) <= least:
                 raise ConfigError(

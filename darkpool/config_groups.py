@@ -21,6 +21,7 @@ from darkpool.vault import (
     DEFAULT_DELAY,
     DEFAULT_FINALITY,
     DEFAULT_SETTLE_WINDOW,
+    MIN_WITHDRAW_DELAY,
 )
 
 MAX_DELAY: Final = 365 * 86_400
@@ -175,7 +176,7 @@ class ChainSettings(Group):
     )
     withdraw_delay: Whole = Field(
         default=DEFAULT_DELAY,
-        ge=1,
+        ge=MIN_WITHDRAW_DELAY,
         le=MAX_DELAY,
         description="seconds a withdrawal waits; above settle_window + finality_seconds",
     )
@@ -189,7 +190,7 @@ class ChainSettings(Group):
         default=DEFAULT_COMMITTEE_DELAY,
         ge=1,
         le=MAX_DELAY,
-        description="seconds a change of committee waits; above withdraw_delay",
+        description="seconds a change of committee waits; above 2 * withdraw_delay",
     )
     guardian: AddressText = Field(
         default="", description="who may pause settling, and nothing else; if empty, the operator's address"

@@ -4,36 +4,43 @@
 
 A case is what was settled and which rounds it is made of, with the places of the account's orders in their
 lists. What is consumed and not shown is denied: the arbiter then waits whether anybody can show it. An order
-is shown only if it is in the list exactly as the trader signed it, for the grid and lot it was signed for; a
-round only if its words hash to its part of the transcript. So an honest trader never denies what could be
-shown.
+is shown in a list only if it is there exactly as the trader signed it, for the book it was signed for. One
+whose place is not known is opened without it: the arbiter then waits whether anybody can show another order
+of its nonce. A round is shown only if its words hash to its part of the transcript. So an honest trader never
+denies an order that could be shown, whatever is withheld.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
 
 from commitments import merkle
-from commitments.errors import CommitmentsError
-from commitments.params import LABEL_ORDER_HASH, MAX_ORDERS_PER_ROUND
+from commitments.encoding import Reader
+from commitments.errors import CommitmentsError, DecodeError
+from commitments.order_statement import Statement
+from commitments.params import LABEL_ORDER_HASH, LABEL_TERMS, MAX_ORDERS_PER_ROUND
 from commitments.pedersen import commit
 from darkpool.draft import open_own
 from darkpool.eip712 import SIGNATURE_BYTES, keccak256, word
-from darkpool.entitlement import RoundWords, Stake, Valuation, disproof
+from darkpool.entitlement import Book, RoundWords, Stake, Valuation, disproof
 from darkpool.errors import OrderRefused, PeerFault
-from darkpool.settlement import NONCES_PER_WORD, Delta, NullifierRow, row_hashes
+from darkpool.market import MAX_NAME
+from darkpool.settlement import MAX_TOKENS, NONCES_PER_WORD, Delta, NullifierRow, row_hashes
 from darkpool.types import Address, Lots, Nonce, Quanta, TokenIndex
 from darkpool.vault import Settled
+from darkpool.windows import MAX_ROUNDS
 
 BOND: Final = 10**17
 """What a contest costs, wei."""
 
-MAX_ROUNDS: Final = 16
 MAX_SHOWN: Final = 64
 """Most orders of one contest."""
+
+UNLISTED: Final = 2**256 - 1
+"""Index of an order that is opened without its place in a list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +106,10 @@ class SettledRecord:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An own order's place in a round's list: the round by its place in the settlement, and its inclusion."""
+    """An own order's place in a round's list: the round by its place in the settlement, and its inclusion.
+
+    With index UNLISTED and no path: opened without it, for a round of its book.
+    """
 
     nonce: int
     hash: bytes
@@ -134,7 +144,7 @@ class Case:
 class OpenOrder:
     """An own order as the arbiter is shown it. Secret until then: `repr` shows none of it.
 
-    slot: k = 2i + s; blindings: of C_q and C_m; book: market, p_0, tick, lot of what was signed.
+    slot: k = 2i + s; blindings: of C_q and C_m; book: of what was signed.
     """
 
     account: Address
@@ -143,15 +153,24 @@ class OpenOrder:
     slot: int = field(repr=False)
     quantity: Lots = field(repr=False)
     blindings: tuple[int, int] = field(repr=False)
-    book: tuple[int, int, int, int]
+    book: Book
 
     @staticmethod
-    def of(raw: bytes, seed: bytes) -> OpenOrder:
-        """The own order of those bytes. Raises PeerFault if the seed does not open it."""
+    def of(raw: bytes, seed: bytes, terms: Callable[[bytes], bytes | None]) -> OpenOrder:
+        """The own order of those bytes; `terms`: preimages of terms' hashes.
+
+        Raises PeerFault if the seed does not open it, OrderRefused if its terms are not known.
+        """
         try:
             s, order, blindings = open_own(raw, seed)
         except (CommitmentsError, ValueError) as error:
             raise PeerFault(f"an order that this seed does not open ({error})", peer="venue") from None
+        preimage = terms(s.terms_hash)
+        if preimage is None or sha256(preimage).digest() != s.terms_hash:
+            raise OrderRefused(
+                f"order {s.nonce}: the terms it was signed for, {s.terms_hash.hex()}, are not known here",
+                "run it once while the venue answers, or with the folder that signed it",
+            )
         return OpenOrder(
             Address(s.account),
             s.nonce,
@@ -159,7 +178,7 @@ class OpenOrder:
             order.slot,
             order.quantity,
             (blindings[0], blindings[5]),
-            (int.from_bytes(s.market), s.p_0, s.tick, s.lot),
+            (int.from_bytes(s.market), s.p_0, s.tick, s.lot, *tokens_of(preimage)),
         )
 
     @property
@@ -171,11 +190,41 @@ class OpenOrder:
         return head + c_q.encode_xy() + c_m.encode_xy() + self.hash
 
 
+def tokens_of(preimage: bytes) -> tuple[int, int]:
+    """Base and quote of a market by their place in the vault's list, of `Terms.preimage`.
+
+    Raises DecodeError for bytes that are none.
+    """
+    reader = Reader(preimage)
+    reader.var("label", len(LABEL_TERMS))
+    for name, width in (("chain_id", 8), ("contract", 20), ("venue", 32), ("market", 32)):
+        reader.fixed(name, width)
+    reader.var("name", MAX_NAME)
+    base, quote = (reader.fixed(name, 20) for name in ("base", "quote"))
+    for name in ("lot", "p_0", "tick", "levels", "pressure", "volume", "accounts", "orders", "window"):
+        reader.uint(name, 8)
+    tokens = [reader.fixed("token", 20) for _ in range(reader.uint("tokens", 8, MAX_TOKENS))]
+    if not {base, quote} <= set(tokens):
+        raise DecodeError("tokens", "without the market's")
+    return tokens.index(base), tokens.index(quote)
+
+
+def terms_hash_of(raw: bytes) -> bytes:
+    """Hash of the terms that an order names. Raises DecodeError."""
+    return Statement.read(Reader(raw)).terms_hash
+
+
+def claim(leaf: bytes, words: RoundWords) -> bytes:
+    """What the arbiter keeps of an order opened without its place: the order's leaf and the round's book."""
+    return keccak256(b"".join([word(w) for w in (merkle.leaf_hash(leaf), *words.book)]))
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """The arguments of `contest`. Secret until it is sent: it opens orders.
 
-    denied: consumed nonces not shown; all_rounds: whether no round is denied.
+    shown: with their places, or UNLISTED; denied: consumed nonces not shown; all_rounds: whether no round is
+    denied.
     """
 
     case: Case
@@ -189,9 +238,14 @@ class Evidence:
         return bool(self.case.transcripts) and len(self.case.rounds) == len(self.case.transcripts)
 
     @property
+    def claimed(self) -> list[int]:
+        """Nonces of orders opened without their place."""
+        return [own.nonce for own, at in self.shown if at.index == UNLISTED]
+
+    @property
     def complete(self) -> bool:
-        """Whether it is judged at once."""
-        return self.all_rounds and not self.denied
+        """Whether it is judged at once. Where no order was consumed, rounds do not matter."""
+        return not self.denied and not self.claimed and (self.all_rounds or not self.shown)
 
     def arguments(self, vault: str) -> list[Any]:
         """For the arbiter, of the vault of that address."""
@@ -226,6 +280,11 @@ def evidence(case: Case, account: Address, orders: Mapping[bytes, OpenOrder]) ->
         if own is not None and own.account == account and own.nonce == at.nonce and _is_there(case, own, at):
             shown[at.nonce] = (own, at)
     consumed = case.record.consumed(account)
+    for own in orders.values():
+        if own.account == account and own.nonce in consumed and own.nonce not in shown:
+            place = next((place for place, r in case.rounds.items() if r.book == own.book), None)
+            if place is not None:
+                shown[own.nonce] = (own, Listed(own.nonce, own.hash, place, UNLISTED, ()))
     used = [shown[nonce] for nonce in consumed if nonce in shown]
     if len(used) > MAX_SHOWN:
         raise OrderRefused(

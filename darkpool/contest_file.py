@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from commitments.errors import CommitmentsError, DecodeError
 from darkpool import jsontext
-from darkpool.contest import MAX_ROUNDS, Case, Listed, SettledRecord
+from darkpool.contest import Case, Listed, SettledRecord
 from darkpool.entitlement import WORDS, RoundWords
 from darkpool.jsonfields import Fields, hex_text, read_hex
+from darkpool.windows import MAX_ROUNDS
 
 MAX_BYTES: Final = 1 << 20
 _MAX_LISTED: Final = 1 << 13

@@ -33,6 +33,9 @@ _RANGE: Final = 1 << 64
 Valuation = tuple[int, ...]
 """Worth of a quantum of each of eight tokens, by index."""
 
+Book = tuple[int, int, int, int, int, int]
+"""Market, p_0, tick, lot, base and quote token by index: all of it is signed with an order."""
+
 
 @dataclass(frozen=True, slots=True)
 class RoundWords:
@@ -83,10 +86,10 @@ class RoundWords:
         return self.words[5]
 
     @property
-    def book(self) -> tuple[int, int, int, int]:
-        """Market, p_0, tick, lot: an order stands in one book, round after round."""
-        market, (p_0, tick, lot) = self.words[0], self.words[6:9]
-        return market, p_0, tick, lot
+    def book(self) -> Book:
+        """An order stands in one book, round after round."""
+        market, (p_0, tick, lot), (base, quote) = self.words[0], self.words[6:9], self.words[10:12]
+        return market, p_0, tick, lot, base, quote
 
     @property
     def lot(self) -> int:
@@ -137,8 +140,12 @@ def brought(valuation: Valuation, deltas: Mapping[int, int]) -> int:
 def disproof(
     deltas: Mapping[int, int], stakes: Sequence[Stake], rounds: Sequence[RoundWords]
 ) -> Valuation | None:
-    """A valuation that shows that the deltas are no fills of those orders; None if none is found."""
-    for valuation in _candidates(deltas, rounds):
+    """A valuation that shows that the deltas are no fills of those orders; None if none is found.
+
+    Rounds of books in which there is no such order say nothing, so they must not steer the search.
+    """
+    books = {stake.listed.book for stake in stakes}
+    for valuation in _candidates(deltas, [r for r in rounds if r.book in books]):
         if brought(valuation, deltas) > sum(stake.most(valuation, rounds) for stake in stakes):
             return valuation
     return None

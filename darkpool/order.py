@@ -81,6 +81,11 @@ class Terms:
     @property
     def hash(self) -> bytes:
         """32 bytes over every term. In statements and sealed roots, so all parties mean the same market."""
+        return sha256(self.preimage).digest()
+
+    @property
+    def preimage(self) -> bytes:
+        """What `hash` is of. contracts/src/evidence.vy reads the tokens in it."""
         market, grid = self.market, self.market.grid
         writer = (
             Writer().var(LABEL_TERMS).uint(self.chain_id, 8).fixed(self.contract, 20).fixed(self.venue, 32)
@@ -96,7 +101,7 @@ class Terms:
         writer.fixed(self.key.key_id, 32).fixed(self.policy_hash, 32)
         for key in self.auditor_keys:
             writer.fixed(key.encode(), 48)
-        return sha256(bytes(writer)).digest()
+        return bytes(writer)
 
     @property
     def packing(self) -> Packing:

@@ -34,8 +34,8 @@ from darkpool.types import (
     address_hex,
 )
 
-MAX_ROWS: Final = 1024
-"""Most delta rows, and most nullifier rows, of one settlement."""
+MAX_ROWS: Final = 512
+"""Most delta rows, and most nullifier rows, of one settlement: what can be unwound in a transaction."""
 
 MAX_TOKENS: Final = 8
 MAX_MEMBERS: Final = 16

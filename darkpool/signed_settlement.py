@@ -14,7 +14,7 @@ from darkpool.settlement import MAX_MEMBERS, Delta, NullifierRow, Settlement, ch
 from darkpool.types import ADDRESS_BYTES, Address, Quanta, Signature, TokenIndex
 
 MAX_BYTES: Final = 1 << 19
-"""Above the largest: 1,024 rows of each kind."""
+"""Above the largest: 512 rows of each kind."""
 
 _OP: Final = "settlement"
 

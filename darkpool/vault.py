@@ -11,6 +11,9 @@ from darkpool.types import Address, Quanta, TokenIndex, parse_address
 DEFAULT_SETTLE_WINDOW: Final = 3600
 DEFAULT_FINALITY: Final = 900
 DEFAULT_DELAY: Final = 2 * 3600
+MIN_WITHDRAW_DELAY: Final = 3600
+"""Of a venue that is set up: a quarter of it is the time to refute a false denial. The contract asks 600."""
+
 DEFAULT_COMMITTEE_DELAY: Final = 24 * 3600
 
 
@@ -27,9 +30,10 @@ class VaultTerms:
     """What a vault is created with and, but for the committee, never changes; times in seconds.
 
     The contract refuses terms under which a withdrawal or a cancellation could overtake a settlement, or a
-    new committee a withdrawal: both delays exceed settle_window + finality, and committee_delay exceeds
-    withdraw_delay. `members` are at least 2 * threshold + 1 and at most 16, ascending; tokens are 1 to 8.
-    `guardian` may pause settling; None is whoever deploys. `arbiter` judges contests; None is a new one.
+    new committee a withdrawal: both delays exceed settle_window + finality, withdraw_delay is 600 at least,
+    committee_delay exceeds 2 * withdraw_delay. `members` are at least 2 * threshold + 1 and at most 16,
+    ascending; tokens are 1 to 8. `guardian` may pause settling; None is whoever deploys. `arbiter` judges
+    contests; None is a new one.
     """
 
     members: tuple[Address, ...]

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from darkpool import eip712
 from darkpool.eip712 import keccak256
@@ -34,6 +35,9 @@ from darkpool.settlement import (
 )
 from darkpool.settlement_gas import MAX_SETTLEMENT_GAS, estimate
 from darkpool.types import Address, Nonce, RoundId, TokenIndex, address_hex
+
+MAX_ROUNDS: Final = 16
+"""Of one settlement: the arbiter takes no more in a contest or a refutation."""
 
 _CLEARED_TYPE = "Cleared(bytes32 sealed,bytes32 transcript,bytes32 deltas,bytes32 nullifiers)"
 
@@ -132,6 +136,11 @@ def netting_ratio(gross: int, net: int) -> float | None:
 
 def window(rounds: Sequence[Cleared], number: int, epoch: int) -> Pending:
     """The settlement of those rounds. Raises SettlementRefused if it is above a bound."""
+    if len(rounds) > MAX_ROUNDS:
+        raise SettlementRefused(
+            f"settlement: {len(rounds)} rounds, at most {MAX_ROUNDS}",
+            "split the rounds over several settlements",
+        )
     settlement = Settlement(
         id=number,
         epoch=epoch,

@@ -19,8 +19,8 @@ from typing import Any, Final
 from darkpool.contest import Case as ContestCase
 from darkpool.contest import SettledRecord
 from darkpool.eip712 import keccak256
-from darkpool.settlement import Delta, NullifierRow, delta_rows, nullifier_rows
-from darkpool.types import Address, Nonce, PrivateKey, TokenIndex
+from darkpool.settlement import MAX_ROWS, Delta, NullifierRow, delta_rows, nullifier_rows
+from darkpool.types import Address, Nonce, PrivateKey, TokenIndex, parse_address
 from tests.contracts.contest_ground import Ground, Made, a_round
 from tests.contracts.world import (
     ALICE,
@@ -46,6 +46,8 @@ ORDERS: Final = 10
 TRANSACTION_LIMIT: Final = 1 << 24
 """EIP-7825."""
 
+DEAREST: Final = "unwind, dearest"
+
 STAGES: Final = {
     "empty": "accounts that never held the tokens or traded",
     "first": "accounts that hold the tokens, and trade with nonces of words not used before",
@@ -70,7 +72,8 @@ class Case:
 CASES: Final = (
     *(Case(accounts, 1, 2) for accounts in (2, 10, 100, 101, 250)),
     *(Case(100, words, 2) for words in (2, 3)),
-    *(Case(100, 1, tokens) for tokens in (4, 8)),
+    Case(100, 1, 4),
+    Case(64, 1, 8),
 )
 MARKET: Final = Case(100, 1, 2)
 """The settlement that the limits are about: 100 accounts and 1,000 orders of one market."""
@@ -140,7 +143,11 @@ def measured() -> dict[str, Any]:
 def contested(world: World, count: int) -> tuple[Ground, ContestCase, list[Made]]:
     """A settlement of MARKET's size in which so many orders of an account were consumed."""
     account = key(10_001)
-    orders = [Made(account, i, 6, 1, (3 * i + 1, 3 * i + 2), length=ORDER_BYTES) for i in range(count)]
+    tokens = tuple(parse_address(token.address) for token in world.tokens)
+    orders = [
+        Made(account, i, 6, 1, (3 * i + 1, 3 * i + 2), length=ORDER_BYTES, tokens=tokens)
+        for i in range(count)
+    ]
     made = a_round(orders, 3, strangers=LISTED - count)
     deltas, nullifiers = rows(MARKET, "empty")
     mine = nullifier_rows((address_of(account), Nonce(i)) for i in range(count))
@@ -181,11 +188,33 @@ def measured_contests(world: World) -> tuple[list[dict[str, int]], dict[str, int
     world.wait(DELAY // 4)
     upheld = ground.done(ALICE, "uphold", *place)
     world.tester.revert_to_snapshot(inside)
+    dearest = dearest_unwind(world, account)
+    world.tester.revert_to_snapshot(inside)
     return found, {
         "unwind, 100 accounts": unwound,
+        DEAREST: dearest,
         "uphold": upheld,
         f"refute_order, {ORDER_BYTES:,} bytes": refutation,
     }
+
+
+def dearest_unwind(world: World, account: PrivateKey) -> int:
+    """Gas of `unwind` where every balance but one had fallen to zero, so that its storage is written anew."""
+    receiver, dust = address_of(key(10_000)), traders(MAX_ROWS)[1:]
+    token = TokenIndex(len(world.tokens) - 1)  # in which nobody else has a balance
+
+    def moved(amount: int) -> tuple[Delta, ...]:
+        nets = dict.fromkeys(((token, account) for account in dust), amount)
+        return delta_rows(nets | {(token, receiver): -amount * len(dust)})
+
+    world.done(None, "settle", *world.signed(world.settlement(deltas=moved(1))))
+    s = world.settlement(deltas=moved(-1))
+    at = world.now()
+    world.done(None, "settle", *world.signed(s))
+    case = ContestCase(SettledRecord(s.id, at, s.root, s.transcript, s.deltas, s.nullifiers))
+    ground = Ground(world)
+    ground.contest(account, ground.found(case, account, []))
+    return ground.unwind(case)
 
 
 def endow(world: World, giver: PrivateKey) -> None:
@@ -252,6 +281,8 @@ def problems(document: Mapping[str, Any]) -> list[str]:
     broken = [
         f"{name}: {gas:,}, at most {LIMITS[name]:,}" for name, gas in found.items() if gas > LIMITS[name]
     ]
+    if document["calls"][DEAREST] > TRANSACTION_LIMIT:
+        broken.append(f"{DEAREST}: {document['calls'][DEAREST]:,}, at most {TRANSACTION_LIMIT:,}")
     for case in CASES:
         bound = estimate(*case.rows)
         dearest = max(of(document, case, stage) for stage in STAGES)

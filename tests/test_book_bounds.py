@@ -65,7 +65,7 @@ def test_a_full_book_takes_an_order_in_the_place_of_another(monkeypatch: pytest.
 
 
 def test_standing_orders_lie_in_three_words_of_nonces_at_most() -> None:
-    """A settlement takes 1,024 rows, so one account's orders may not be spread over many words."""
+    """A settlement takes 512 rows, so one account's orders may not be spread over many words."""
     venue = Venue(names=("ada",))
     ledger, wallet = venue.state.ledger, venue.wallets["ada"]
     old = venue.place("ada", buy(0, 1))

@@ -246,7 +246,8 @@ def test_an_unknown_setting_is_told_the_known_ones(tmp_path: Path) -> None:
         ("[venue]\nmembers = 7\nthreshold = 3", "venue: 7 members with threshold 3"),
         ("[chain]\nwithdraw_delay = 4500", "chain.withdraw_delay is 4500, must be above settle_window + fin"),
         ("[chain]\ncancel_delay = 4500", "chain.cancel_delay is 4500, must be above"),
-        ("[chain]\ncommittee_delay = 7200", "chain.committee_delay is 7200, must be above withdraw_delay"),
+        ("[chain]\ncommittee_delay = 7200", "chain.committee_delay is 7200, must be above 2 * withdr"),
+        ("[chain]\nwithdraw_delay = 3599", "chain.withdraw_delay: got 3599"),
         ("[chain]\nsettle_window = 6300", "chain.withdraw_delay is 7200, must be above"),
         (
             "[settlement]\nrounds = 4\n[rounds]\nmax_unsettled_rounds = 3",

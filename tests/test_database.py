@@ -272,3 +272,10 @@ def test_a_record_has_the_columns_of_its_table(mapped: Rows[Any]) -> None:
     optional = {f.name: "None" in str(f.type) for f in fields(mapped.record)}
     assert optional == {name: columns[name] for name in mapped.names}
     assert set(columns) - set(mapped.names) <= {"position"}
+
+
+def test_a_file_of_ours_is_nobody_elses_to_read(tmp_path: Path) -> None:
+    path = tmp_path / "private.db"
+    path.touch(mode=0o644)
+    Database.open(sqlite_url(path)).close()
+    assert {p.name: p.stat().st_mode & 0o077 for p in tmp_path.iterdir()} == {path.name: 0}

@@ -81,6 +81,7 @@ def test_random_books(committee: Committee, book: RandomBook) -> None:
     _run_book(committee, book)
 
 
+@pytest.mark.slow
 @few
 @given(session=sessions(levels=4, max_rounds=3, max_orders=4), renew=st.booleans())
 def test_random_sessions_roll_and_renew(committee: Committee, session: RandomSession, renew: bool) -> None:

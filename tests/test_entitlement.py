@@ -127,6 +127,22 @@ def test_every_robbery_beyond_the_bounds_can_be_contested(
     assert (disproof(deltas, stakes, rounds) is None) == reachable(deltas, stakes, rounds)
 
 
+@pytest.mark.parametrize(
+    "lot, base, quote", [(10**6, QUOTE, 2), (2**63 - 25, 2, QUOTE), (2**63 - 25, 1, QUOTE)]
+)
+def test_a_forged_round_of_a_book_without_her_orders_does_not_blind(lot: int, base: int, quote: int) -> None:
+    """Also where only both tokens together show it: paid for five lots, and got four."""
+    r = a_round(1, 1, 2, 7, 1)
+    stake = Stake(2 * 3, Lots(5), r)
+    words = list(a_round(9, 1, 1, lot, base).words)
+    words[11] = quote
+    forged = RoundWords(tuple(words))
+    short = {1: 4 * 7, QUOTE: -5 * r.price}
+    found = disproof(short, [stake], [r, forged])
+    assert found is not None
+    assert brought(found, short) > stake.most(found, [r, forged])
+
+
 @pytest.mark.parametrize("token, error", [(1, 1), (1, -1), (QUOTE, 1), (QUOTE, -1)])
 def test_a_single_quantum_too_much_or_too_little_is_shown(token: int, error: int) -> None:
     r = a_round(1, 1, 2, 2, 1)

@@ -92,18 +92,23 @@ def test_after_a_change_of_guardian_rounds_settle_in_the_new_epoch(dealt: list[S
 
 
 def with_a_proposal() -> Chain:
-    """A vault whose committee may change two seconds after its settle window."""
+    """A vault whose committee may change."""
     chain, operator = Chain.embedded(), fresh_key()
     chain.fund(address_of(operator), 10**20)
     token = Token(chain.deploy_token(operator, "Base", "BASE", 18), 1)
     members = tuple(sorted(signers().addresses.values()))
-    chain.deploy_vault(operator, VaultTerms(members, 1, (token,), 60, 0, 61, 61, committee_delay=62))
+    chain.deploy_vault(operator, VaultTerms(members, 1, (token,)))
     propose(chain, seats(), operator, GUARDIAN)
     return chain
 
 
-def test_a_member_is_not_ready_to_sign_what_a_change_could_void(tmp_path: Path) -> None:
-    host = Host(tmp_path, with_a_proposal())
+def test_a_member_is_not_ready_to_sign_what_a_change_could_void(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = with_a_proposal()
+    host = Host(tmp_path, chain)
+    last = chain.proposal().ready_at - chain.settle_window()
+    monkeypatch.setattr(time, "time", lambda: last)
     assert "committee 2 may take office" in refusal(host.ask("ready", epoch=1), retry=True)
     host.close()
 
@@ -124,9 +129,12 @@ def test_nothing_is_sealed_for_a_vault_that_another_committee_holds(tmp_path: Pa
 
 
 @pytest.mark.parametrize("early", [0, 1])
-def test_a_member_signs_a_list_that_is_late_before_the_change(tmp_path: Path, early: int) -> None:
+def test_a_member_signs_a_list_that_is_late_before_the_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, early: int
+) -> None:
     chain, host = with_a_proposal(), Host(tmp_path)
     sealed_at = chain.proposal().ready_at - chain.settle_window() - early
+    monkeypatch.setattr(time, "time", lambda: sealed_at)
     venue = Venue(now=sealed_at, names=("ada", "ben"))
     venue.place("ada", buy(3, 1))
     venue.place("ben", sell(0, 1))

@@ -210,7 +210,7 @@ def many(count: int) -> tuple[NullifierRow, ...]:
         ({"deltas": (*SETTLEMENT.deltas[:2], SETTLEMENT.deltas[1])}, "delta row 2 is not above"),
         ({"nullifiers": SETTLEMENT.nullifiers[::-1]}, "nullifier row 1 is not above"),
         ({"nullifiers": (NullifierRow(A, 1, 1), NullifierRow(A, 1, 2))}, "nullifier row 1 is not above"),
-        ({"nullifiers": many(MAX_ROWS + 1)}, "1025 nullifier rows, at most 1024"),
+        ({"nullifiers": many(MAX_ROWS + 1)}, "513 nullifier rows, at most 512"),
     ],
 )
 def test_malformed_settlements_are_refused(changes: dict[str, Any], message: str) -> None:

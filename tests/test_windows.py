@@ -20,7 +20,7 @@ from darkpool.errors import SettlementRefused
 from darkpool.settlement import MAX_AMOUNT, MAX_ROWS, NullifierRow, delta_rows, nullifier_rows
 from darkpool.settlement_gas import BASE, MAX_SETTLEMENT_GAS, PER_DELTA, PER_NULLIFIER, estimate, fits
 from darkpool.types import Address, Nonce, PrivateKey, RoundId, Signature, TokenIndex
-from darkpool.windows import Cleared, Flow, estimated_gas, fitting, netting_ratio, window
+from darkpool.windows import MAX_ROUNDS, Cleared, Flow, estimated_gas, fitting, netting_ratio, window
 
 ACCOUNTS = [Address(bytes([i]) * 20) for i in range(1, 6)]
 DOMAIN = Domain(7, Address(b"\x07" * 20))
@@ -197,6 +197,13 @@ def test_a_window_is_cut_between_rounds_where_the_gas_bound_is() -> None:
 def test_netting_lets_more_rounds_fit_than_their_rows_would() -> None:
     again = [replace(large(1, 200, 0), round=RoundId(n)) for n in range(1, 9)]
     assert fitting(again) == 8
+
+
+def test_a_settlement_has_no_more_rounds_than_the_arbiter_can_be_shown() -> None:
+    rounds = [replace(large(1, 2, 0), round=RoundId(n)) for n in range(1, MAX_ROUNDS + 2)]
+    assert fitting(rounds) == MAX_ROUNDS
+    with pytest.raises(SettlementRefused, match="17 rounds, at most 16"):
+        window(rounds, 1, 1)
 
 
 def test_the_bound_leaves_room_in_a_transaction_and_for_a_round_of_the_issue() -> None:

@@ -9,7 +9,10 @@
         when the claim holds, and is lost when it is false: to whoever refutes it, or to nobody.
 @dev What is shown of an account's orders is opened here (`evidence.vy`). What is not shown is denied: "there is no
      such order, signed by me, in a round of this settlement". A false denial is refuted by whoever shows the
-     order, or the round; one that nobody refutes within a quarter of the vault's WITHDRAW_DELAY stands.
+     order, or the rounds; one that nobody refutes within a quarter of the vault's WITHDRAW_DELAY stands. An order
+     may be opened without its place in a list: that claims that no other order of its nonce was signed, and
+     whoever shows one that is listed refutes it. So neither rounds nor lists that are withheld keep anybody
+     from contesting: once the denied rounds are shown the account may contest again, and deny none.
 
      Bounds. An order trades at most its quantity q, once, in a round of its market with its grid where its limit
      allows the price, if at all. A lot bought in round r brings lot_r base quanta and costs price_r quote quanta;
@@ -25,7 +28,13 @@
 import evidence
 
 
+struct Token:
+    token: address
+    quantum: uint256
+
+
 interface Vault:
+    def tokens(index: uint256) -> Token: view
     def records(id: uint256) -> bytes32: view
     def WITHDRAW_DELAY() -> uint256: view
     def domain_separator() -> bytes32: view
@@ -78,6 +87,7 @@ struct Contest:
     rounds: uint256
     orders: bytes32
     closed: bool
+    answered: bool
 
 
 event Contested:
@@ -87,6 +97,15 @@ event Contested:
     ends_at: uint256
     rounds: uint256
     orders: DynArray[uint256, MAX_ORDERS]
+    claims: DynArray[bytes32, MAX_ORDERS]
+
+
+event RoundsShown:
+    vault: indexed(address)
+    id: indexed(uint256)
+    account: indexed(address)
+    transcripts: DynArray[bytes32, MAX_ROUNDS]
+    rounds: DynArray[Round, MAX_ROUNDS]
 
 
 event Refuted:
@@ -102,10 +121,13 @@ event Upheld:
     account: indexed(address)
 
 
-MAX_ROWS: constant(uint256) = 1024
+MAX_ROWS: constant(uint256) = 512
 MAX_TOKENS: constant(uint256) = 8
 MAX_ROUNDS: constant(uint256) = 16
 MAX_ORDERS: constant(uint256) = 64
+
+# Index of an order that is opened without its place in a list.
+UNLISTED: constant(uint256) = max_value(uint256)
 
 ACCOUNT_MASK: constant(uint256) = 2**160 - 1
 WORD_MASK: constant(uint256) = 2**96 - 1
@@ -117,7 +139,8 @@ MAX_VALUE: constant(int256) = 2**64
 # What a contest costs, wei: more than a refutation does at 100 gwei.
 BOND: public(constant(uint256)) = 10**17
 
-# By vault, settlement and account. Of rounds shown, bit p for place p; of orders, keccak256(abi.encode(nonces)).
+# By vault, settlement and account. Of rounds shown, bit p for place p; of orders, keccak256(abi.encode(nonces,
+# claims)), a claim being zero for a listed order. Answered: its rounds were shown, it may contest again.
 contests: public(HashMap[address, HashMap[uint256, HashMap[address, Contest]]])
 
 
@@ -133,21 +156,25 @@ def contest(
     valuation: int256[MAX_TOKENS],
 ) -> uint256:
     """
-    @notice Contests what a settlement did to the caller, once, for BOND. Evidence that is malformed or does not
-            fit reverts. Evidence that is whole and proves nothing loses the bond. If it proves the claim and
-            denies nothing, the vault unwinds at once; else after the time to refute it: then call `uphold`.
+    @notice Contests what a settlement did to the caller, for BOND; once, and once more if somebody then showed
+            the rounds that were denied. Evidence that is malformed or does not fit reverts. Evidence that is
+            whole and proves nothing loses the bond. If it proves the claim and denies nothing, the vault
+            unwinds at once; else after the time to refute it: then call `uphold`.
     @dev 1. bond, not contested before; 2. the settlement is in force, and not too old; 3. rounds are of its
          transcript; 4. orders are the caller's, in those rounds, and were consumed; 5. the bound.
     @param vault Where it was settled.
     @param settled The settlement with the time of its block.
     @param transcripts Hashes of all its rounds, in its order; none to deny that there are any.
-    @param rounds Each that is known by its place among them, ascending; those left out are denied.
-    @param orders The caller's, by nonce ascending; of consumed nonces those left out are denied.
+    @param rounds Each that is known by its place among them, ascending; those left out are denied, if any order
+           of the caller was consumed (else they cannot matter).
+    @param orders The caller's, by nonce ascending; of consumed nonces those left out are denied. One whose place
+           in the list is not known has UNLISTED, 2**256 - 1, for its index.
     @param valuation Worth of a quantum of each token, from -2**64 to 2**64.
     @return 0 if the bond is lost, the time until which it may be refuted, or 1 if it is upheld at once.
     """
     assert msg.value == BOND, "contest: send exactly BOND with it"  # 1
-    assert self.contests[vault][settled.id][msg.sender].settled_at == 0, "contest: the account has contested this settlement before"
+    before: Contest = self.contests[vault][settled.id][msg.sender]
+    assert before.settled_at == 0 or before.answered, "contest: the account has contested this settlement before"
     self._check_record(
         vault,
         Record(
@@ -163,10 +190,9 @@ def contest(
     assert block.timestamp < settled.settled_at + delay, "contest: too late, what was settled may have left"
 
     shown: uint256 = 0  # 3
-    denied: bool = len(rounds) < len(transcripts)
-    if len(transcripts) == 0:
-        denied = True
-    else:
+    unknown: bool = len(rounds) < len(transcripts) or len(transcripts) == 0
+    denied: bool = False
+    if len(transcripts) != 0:
         self._check_transcripts(transcripts, settled.transcript)
     previous: uint256 = 0
     for round: Round in rounds:
@@ -176,10 +202,14 @@ def contest(
         shown |= 1 << round.place
 
     nonces: DynArray[uint256, MAX_ORDERS] = []  # 4
+    claims: DynArray[bytes32, MAX_ORDERS] = []
     most: int256 = 0
     for row: NullifierRow in settled.nullifiers:
         if row.key >> 96 != convert(msg.sender, uint256):
             continue
+        if unknown:
+            assert not before.answered, "contest: the rounds were shown; show them all"
+            denied = True
         left: uint256 = row.mask
         for i: uint256 in range(MAX_ORDERS):
             if len(nonces) == len(orders):
@@ -193,7 +223,7 @@ def contest(
             left ^= bit
             nonces.append(order.nonce)
             words: uint256[evidence.WORDS] = rounds[order.round].words
-            evidence.check_open(
+            leaf: bytes32 = evidence.opened(
                 msg.sender,
                 order.nonce,
                 order.hash,
@@ -201,10 +231,14 @@ def contest(
                 order.quantity,
                 order.blinding_q,
                 order.blinding_m,
-                order.index,
-                order.path,
                 words,
             )
+            if order.index == UNLISTED:
+                denied = True
+                claims.append(evidence.claim(leaf, words))
+            else:
+                evidence.check_listed(leaf, order.index, order.path, words)
+                claims.append(empty(bytes32))
             best: int256 = 0
             for other: Round in rounds:
                 if evidence.same_book(words, other.words) and evidence.eligible(order.slot, other.words):
@@ -229,16 +263,27 @@ def contest(
                 brought -= amount
     proven: bool = brought > most
     if proven and denied:
-        assert block.timestamp < settled.settled_at + delay // 2, "contest: too late to deny anything, there must be time to refute it"
+        # The second time later, so that who showed the rounds at the last moment gained nothing.
+        last: uint256 = delay * 5 // 8 if before.answered else delay // 2
+        assert block.timestamp < settled.settled_at + last, "contest: too late to deny anything, there must be time to refute it"
     found: Contest = Contest(
         settled_at=settled.settled_at,
         ends_at=block.timestamp + delay // 4,
         rounds=shown,
-        orders=keccak256(abi_encode(nonces)),
+        orders=keccak256(abi_encode(nonces, claims)),
         closed=not (proven and denied),
+        answered=False,
     )
     self.contests[vault][settled.id][msg.sender] = found
-    log Contested(vault=vault, id=settled.id, account=msg.sender, ends_at=found.ends_at, rounds=shown, orders=nonces)
+    log Contested(
+        vault=vault,
+        id=settled.id,
+        account=msg.sender,
+        ends_at=found.ends_at,
+        rounds=shown,
+        orders=nonces,
+        claims=claims,
+    )
     if not proven:
         log Refuted(vault=vault, id=settled.id, account=msg.sender, by=empty(address))
         return 0
@@ -279,21 +324,30 @@ def refute_round(
     account: address,
     record: Record,
     transcripts: DynArray[bytes32, MAX_ROUNDS],
-    round: Round,
+    rounds: DynArray[Round, MAX_ROUNDS],
 ):
     """
-    @notice Refutes a contest that denies a round, by the round. The caller gets the bond.
+    @notice Refutes a contest that denies rounds, by all of them. The caller gets the bond, and the account may
+            contest again.
     @param vault Where it was settled.
     @param account Who contested.
     @param record What the vault recorded of the settlement.
     @param transcripts Hashes of all its rounds, in its order.
-    @param round One that was not shown.
+    @param rounds All that were not shown; at least one.
     """
     found: Contest = self._refutable(vault, account, record)
     self._check_transcripts(transcripts, record.transcript)
-    assert round.place < len(transcripts), "refute: the round's place is not one of the transcripts"
-    assert keccak256(abi_encode(round.words)) == transcripts[round.place], "refute: the round is not the one of its transcript"
-    assert (found.rounds >> round.place) & 1 == 0, "refute: the round was shown"
+    assert len(rounds) != 0, "refute: show the rounds"
+    shown: uint256 = found.rounds
+    for round: Round in rounds:
+        self._check_round(round, transcripts)
+        assert (shown >> round.place) & 1 == 0, "refute: the round was shown"
+        shown |= 1 << round.place
+    assert shown == (1 << len(transcripts)) - 1, "refute: show all rounds that were denied"
+    self.contests[vault][record.id][account].answered = True
+    log RoundsShown(
+        vault=vault, id=record.id, account=account, transcripts=transcripts, rounds=rounds
+    )
     self._refuted(vault, record.id, account)
 
 
@@ -307,10 +361,13 @@ def refute_order(
     transcripts: DynArray[bytes32, MAX_ROUNDS],
     round: Round,
     shown: DynArray[uint256, MAX_ORDERS],
+    claims: DynArray[bytes32, MAX_ORDERS],
     order: evidence.Signed,
+    terms: Bytes[evidence.MAX_TERMS],
 ):
     """
-    @notice Refutes a contest that denies an order, by the order. The caller gets the bond.
+    @notice Refutes a contest that denies an order, or opens another one in its place, by the order. The caller
+            gets the bond. A contest that denies rounds is refuted by those alone.
     @param vault Where it was settled.
     @param account Who contested.
     @param record What the vault recorded of the settlement.
@@ -318,21 +375,31 @@ def refute_order(
     @param transcripts Hashes of all its rounds, in its order.
     @param round The one that has the order.
     @param shown Nonces of the orders that the contest did show.
-    @param order Bytes, signature, and place in the round's list, of an order that it did not.
+    @param claims What it said of each of those, as the event has it.
+    @param order Bytes, signature, and place in the round's list, of an order that it did not show.
+    @param terms Of the order's market: bytes whose SHA-256 the order has.
     """
     found: Contest = self._refutable(vault, account, record)
     self._check_transcripts(transcripts, record.transcript)
-    assert round.place < len(transcripts), "refute: the round's place is not one of the transcripts"
-    assert keccak256(abi_encode(round.words)) == transcripts[round.place], "refute: the round is not the one of its transcript"
+    assert found.rounds == (1 << len(transcripts)) - 1, "refute: the contest denies rounds; show those"
+    self._check_round(round, transcripts)
     assert keccak256(abi_encode(nullifiers)) == record.nullifiers, "refute: the nullifiers are not those of the record"
-    assert keccak256(abi_encode(shown)) == found.orders, "refute: other orders were shown"
-    assert order.nonce not in shown, "refute: the order was shown"
+    assert keccak256(abi_encode(shown, claims)) == found.orders, "refute: other orders were shown"
     consumed: bool = False
     for row: NullifierRow in nullifiers:
         if row.key == (convert(account, uint256) << 96) | (order.nonce >> 8):
             consumed = (row.mask >> (order.nonce & 255)) & 1 == 1
     assert consumed, "refute: the order was not consumed"
-    evidence.check_signed(account, staticcall Vault(vault).domain_separator(), order, round.words)
+    leaf: bytes32 = evidence.check_signed(
+        account, staticcall Vault(vault).domain_separator(), order, round.words
+    )
+    base: Token = staticcall Vault(vault).tokens(round.words[evidence.BASE])
+    quote: Token = staticcall Vault(vault).tokens(round.words[evidence.QUOTE])
+    evidence.check_tokens(order, terms, base.token, quote.token)
+    claim: bytes32 = evidence.claim(leaf, round.words)
+    for i: uint256 in range(len(shown), bound=MAX_ORDERS):
+        if shown[i] == order.nonce:
+            assert claims[i] != empty(bytes32) and claims[i] != claim, "refute: the order was shown"
     self._refuted(vault, record.id, account)
 
 
@@ -340,6 +407,13 @@ def refute_order(
 @view
 def _check_record(vault: address, record: Record):
     assert staticcall Vault(vault).records(record.id) == keccak256(abi_encode(record)), "record: no such settlement is in force in the vault"
+
+
+@internal
+@pure
+def _check_round(round: Round, transcripts: DynArray[bytes32, MAX_ROUNDS]):
+    assert round.place < len(transcripts), "refute: the round's place is not one of the transcripts"
+    assert keccak256(abi_encode(round.words)) == transcripts[round.place], "refute: the round is not the one of its transcript"
 
 
 @internal

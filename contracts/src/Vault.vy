@@ -91,8 +91,11 @@ event Unwound:
     id: indexed(uint256)
 
 
-MAX_ROWS: constant(uint256) = 1024
+# Few enough that a settlement of balances that fell to zero can be unwound within 2**24 gas (EIP-7825).
+MAX_ROWS: constant(uint256) = 512
 MAX_DELAY: constant(uint256) = 365 * 24 * 60 * 60
+# A quarter of it is the time to refute a false denial.
+MIN_WITHDRAW_DELAY: constant(uint256) = 600
 
 MAGNITUDE_MASK: constant(uint256) = 2**87 - 1
 DEBIT_BIT: constant(uint256) = 2**87
@@ -135,10 +138,10 @@ def __init__(
     @notice Fixes the delays, tokens and arbiter for good and registers the first committee, as epoch 1.
     @param settle_window Seconds after its sealing time for which a settlement stays valid.
     @param finality Seconds after which the venue regards a block as final.
-    @param withdraw_delay Seconds from request to withdrawal; more than settle_window + finality.
+    @param withdraw_delay Seconds from request to withdrawal; more than settle_window + finality, and 600 or more.
     @param cancel_delay Seconds from request to cancellation; more than settle_window + finality.
-    @param committee_delay Seconds from proposal to activation; more than withdraw_delay, so that
-           whoever distrusts a new committee can leave before it acts.
+    @param committee_delay Seconds from proposal to activation; more than 2 * withdraw_delay, so that whoever
+           distrusts a new committee can leave before it acts, also after an unwinding, which takes as long.
     @param members Addresses of the signers, strictly ascending, at least 2 * threshold + 1.
     @param threshold t: how many members may be faulty.
     @param guardian Who may pause settling; not zero.
@@ -148,7 +151,9 @@ def __init__(
     assert arbiter.is_contract, "vault: arbiter is not a contract"
     assert settle_window != 0, "vault: settle_window is zero"
     assert committee_delay <= MAX_DELAY, "vault: committee_delay is above 365 days"
-    assert committee_delay > withdraw_delay, "vault: committee_delay is not above withdraw_delay"
+    assert withdraw_delay >= MIN_WITHDRAW_DELAY, "vault: withdraw_delay is below 600 seconds"
+    assert withdraw_delay <= MAX_DELAY, "vault: withdraw_delay is above 365 days"
+    assert committee_delay > 2 * withdraw_delay, "vault: committee_delay is not above 2 * withdraw_delay"
     assert withdraw_delay > finality and withdraw_delay - finality > settle_window, "vault: withdraw_delay is not above settle_window + finality"
     assert cancel_delay <= MAX_DELAY, "vault: cancel_delay is above 365 days"
     assert cancel_delay > settle_window + finality, "vault: cancel_delay is not above settle_window + finality"
@@ -209,7 +214,7 @@ def settle(settlement: Settlement, signatures: DynArray[Bytes[65], committee.MAX
         ledger.bits[row.key] = used | row.mask
 
     previous = 0
-    net: uint256 = 0  # modulo 2**256; at most 1024 magnitudes below 2**87, so zero means zero
+    net: uint256 = 0  # modulo 2**256; at most 512 magnitudes below 2**87, so zero means zero
     for row: uint256 in settlement.deltas:  # 6
         key: uint256 = row >> 88
         assert key > previous, "settle: delta rows are not strictly ascending"

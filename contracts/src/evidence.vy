@@ -35,6 +35,7 @@ QUOTE: constant(uint256) = 11
 
 MAX_PATH: constant(uint256) = 16
 MAX_ORDER: constant(uint256) = 65536
+MAX_TERMS: constant(uint256) = 2048
 MAX_TOKENS: constant(uint256) = 8
 MAX_LEVELS: constant(uint256) = 256
 
@@ -55,15 +56,18 @@ ORDER_TYPE: constant(bytes32) = keccak256(
 # Where an order's bytes have what they are asked for (commitments/order_statement.py).
 AT_GRID: constant(uint256) = 94
 AT_LOT: constant(uint256) = 112
+AT_TERMS: constant(uint256) = 267
 AT_KEYS: constant(uint256) = 299
 AT_POINTS: constant(uint256) = 508
 KEY_BYTES: constant(uint256) = 48
 C_M_AFTER_C_Q: constant(uint256) = 240
+# Where a market's terms have the length of its name; base and quote follow the name.
+AT_NAME: constant(uint256) = 120
 
 
 @internal
 @view
-def check_open(
+def opened(
     account: address,
     nonce: uint256,
     digest: bytes32,
@@ -71,28 +75,54 @@ def check_open(
     quantity: uint256,
     blinding_q: uint256,
     blinding_m: uint256,
-    index: uint256,
-    path: DynArray[bytes32, MAX_PATH],
     words: uint256[WORDS],
-):
+) -> bytes32:
     """
-    @dev The round's list has an order of the account with these contents: its commitments are computed from
-         them, so it is in the list only if they open what is in the list.
+    @dev Leaf of an order of the account with these contents: its commitments are computed from them, so a list
+         has it only if they open what is in the list.
     """
     assert slot < 2 * MAX_LEVELS, "evidence: slot is 512 or more"
     assert quantity < 2**32, "evidence: quantity is 2**32 lots or more"
     c_q: Bytes[96] = self._commitment(quantity, blinding_q)
     c_m: Bytes[96] = self._commitment(slot * quantity, blinding_m)
-    leaf: bytes32 = self._leaf(account, nonce, words[MARKET], c_q, c_m, digest)
-    assert self._leads_to_root(leaf, index, path, words), "evidence: the round's list has no such order there"
+    return self._leaf(account, nonce, words[MARKET], c_q, c_m, digest)
 
 
 @internal
 @view
-def check_signed(account: address, separator: bytes32, order: Signed, words: uint256[WORDS]):
+def check_listed(
+    leaf: bytes32, index: uint256, path: DynArray[bytes32, MAX_PATH], words: uint256[WORDS]
+):
+    assert self._leads_to_root(leaf, index, path, words), "evidence: the round's list has no such order there"
+
+
+@internal
+@pure
+def claim(leaf: bytes32, words: uint256[WORDS]) -> bytes32:
+    """
+    @dev What an order that is opened without its place in a list comes to: the leaf, and the book of its round.
+    """
+    return keccak256(
+        abi_encode(
+            leaf,
+            words[MARKET],
+            words[P_0],
+            words[TICK],
+            words[LOT],
+            words[BASE],
+            words[QUOTE],
+        )
+    )
+
+
+@internal
+@view
+def check_signed(
+    account: address, separator: bytes32, order: Signed, words: uint256[WORDS]
+) -> bytes32:
     """
     @dev The round's list has an order of the account that the account signed, as it signed it, for the round's
-         grid and lot.
+         grid and lot. Its leaf.
     """
     digest: bytes32 = sha256(concat(ORDER_LABEL, order.order))
     struct_hash: bytes32 = keccak256(
@@ -118,6 +148,20 @@ def check_signed(account: address, separator: bytes32, order: Signed, words: uin
     ), "evidence: C_m is not the order's"
     leaf: bytes32 = self._leaf(account, order.nonce, words[MARKET], order.c_q, order.c_m, digest)
     assert self._leads_to_root(leaf, order.index, order.path, words), "evidence: the round's list has not this order there"
+    return leaf
+
+
+@internal
+@view
+def check_tokens(order: Signed, terms: Bytes[MAX_TERMS], base: address, quote: address):
+    """
+    @dev These are the tokens of the order's market: the signed bytes have the hash of its terms
+         (`Terms.preimage` in darkpool/order.py), which name them behind the market's name.
+    """
+    assert sha256(terms) == extract32(order.order, AT_TERMS), "evidence: the terms are not the order's"
+    at: uint256 = AT_NAME + 4 + convert(slice(terms, AT_NAME, 4), uint256)
+    assert convert(slice(terms, at, 20), address) == base, "evidence: the round's base is not the order's"
+    assert convert(slice(terms, at + 20, 20), address) == quote, "evidence: the round's quote is not the order's"
 
 
 @internal
@@ -131,6 +175,8 @@ def same_book(words: uint256[WORDS], other: uint256[WORDS]) -> bool:
         and words[P_0] == other[P_0]
         and words[TICK] == other[TICK]
         and words[LOT] == other[LOT]
+        and words[BASE] == other[BASE]
+        and words[QUOTE] == other[QUOTE]
     )
 
 

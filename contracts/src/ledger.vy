@@ -67,6 +67,18 @@ def balance_of(token: uint256, account: address) -> uint256:
 
 @external
 @view
+def set_aside_of(token: uint256, account: address) -> uint256:
+    """
+    @notice What the open withdrawal request of an account has set aside; `withdraw` pays no more.
+    @param token Place of the token in `tokens`.
+    @param account Whose request.
+    @return Quanta, below 2**64.
+    """
+    return self.leaving[self.key(token, account)]
+
+
+@external
+@view
 def nullifiers(account: address, word: uint256) -> uint256:
     """
     @notice Used order nonces of an account.

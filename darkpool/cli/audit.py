@@ -199,7 +199,7 @@ def _asked(
         )
     return Query(
         Basis.POLICY,
-        client.connection.market(market).terms.market.id,
+        client.connection.listed(market).terms.market.id,
         day_of(days[0], "--from"),
         day_of(days[1], "--to-day"),
         authority=name,
@@ -285,7 +285,15 @@ def _verified(file: AuditFile, keystore: Keystore, backend: BackendName) -> Audi
     from compliance.audit_check import audit as verified
     from compliance.auditor import box_key
     from compliance.opening_pool import OpeningPool
+    from darkpool.errors import ConfigError
+    from darkpool.types import address_hex
 
+    asked_by = file.answer.receipt.auditor
+    if asked_by != keystore.address:
+        raise ConfigError(
+            f"audit file: it is of auditor {address_hex(asked_by)}, and this keystore is another's",
+            "give that auditor's --home",
+        )
     with OpeningPool() as pool:
         return verified(file, keystore.address, box_key(keystore.seed), backend=backend.value, opener=pool)
 

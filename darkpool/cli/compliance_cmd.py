@@ -150,7 +150,7 @@ def auditor(
     passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """The auditor's [[auditor]] table for the venue's policy: its key there, and a proof that it holds it."""
+    """The auditor's table for the venue's policy.toml: its key there, and a proof that it holds it."""
     from commitments.auditor_key import KeyContext
     from compliance.auditor_keys import auditor_table, registered
     from darkpool.cli.trader import passphrase

@@ -68,7 +68,7 @@ def contest(
         show("Settlements that can be contested", rows, as_json=as_json, columns=_COLUMNS)
         return
     case = _chosen(cases, round_number, names.get(market, market), settlement)
-    if not case.rounds and not deny:
+    if not case.rounds and not deny and case.record.consumed(keystore.address):
         raise OrderRefused(
             f"settlement {case.record.id}: its rounds are not known here, so neither is what you may expect",
             "run it while the venue answers; with --deny you claim that it has none, and who shows one wins",
@@ -85,11 +85,11 @@ def contest(
 def _cases(
     chain: Chain, folder: TraderHome, keystore: Keystore, venue: str
 ) -> tuple[list[Case], dict[str, str]]:
-    """Of every settlement that can be contested: kept, else as the venue tells, else of no known rounds.
+    """Of every settlement that can be contested: kept, else as the venue tells, else as shown on chain.
 
     With them ids of markets by name, if the venue had to be asked.
     """
-    from darkpool.arbiter import settled_of_late
+    from darkpool.arbiter import rounds_shown, settled_of_late
     from darkpool.client.disputes import kept_case
     from darkpool.client.trader import Trader
     from darkpool.contest import Case
@@ -106,7 +106,8 @@ def _cases(
                     kept[record.id] = kept[record.id] or trader.case(record)
         except DarkpoolError as error:
             typer.echo(f"the venue does not help: {error.message}", err=True)
-    return [kept[record.id] or Case(record) for record in records], names
+    shown = {} if all(kept.values()) else rounds_shown(chain)
+    return [kept[record.id] or Case.of(record, shown.get(record.id, ())) for record in records], names
 
 
 def _chosen(cases: list[Case], number: int | None, market: str, settlement: int | None) -> Case:
@@ -158,18 +159,18 @@ def _run(
     wait: bool,
     as_json: bool,
 ) -> None:
-    from darkpool import arbiter
     from darkpool.client.contesting import Contesting
     from darkpool.evm_records import ether_text
 
     view: dict[str, Any] = {
         "settlement": record.id,
         "shown": [own.nonce for own, _ in evidence.shown],
+        "without place": evidence.claimed,
         "denied": list(evidence.denied),
         "judged": "at once" if evidence.complete else "when nobody has refuted what is denied",
     }
     contesting, sent = Contesting(chain, keystore, record), []
-    if not arbiter.standing(chain, record.id, keystore.address).exists:
+    if contesting.is_open_to(evidence):
         plan = contesting.plan(evidence)
         view |= {"gas": plan.gas, "bond": ether_text(plan.bond)}
     if not as_json:

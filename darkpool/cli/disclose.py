@@ -34,7 +34,7 @@ T = TypeVar("T")
 disclose = typer.Typer(help="Let auditors see, take it back, and see who asked.", no_args_is_help=True)
 
 _GRANT_COLUMNS = ("id", "market", "days", "auditor", "state", "expires")
-_ACCESS_COLUMNS = ("number", "at", "basis", "market", "days", "outcome", "who")
+_ACCESS_COLUMNS = ("at", "basis", "market", "days", "outcome", "who")
 _SHORT = 10
 
 MarketOption = Annotated[str, typer.Option(help="Name of the market; needed if there are several.")]

@@ -111,7 +111,7 @@ def verify(
 ) -> None:
     """Check every statement of an exported log, and print what was checked."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from compliance.audit_verify import Asked, verify_export
 
@@ -121,7 +121,7 @@ def verify(
     if as_json:
         typer.echo(json.dumps(_document(found)))
         return
-    table = Table(title="every statement holds", show_header=False)
+    table = Table("", Column(overflow="fold"), title="every statement holds", show_header=False)
     for name, text in _checks(found):
         table.add_row(name, text)
     Console(markup=False, emoji=False).print(table)

@@ -73,7 +73,7 @@ def policy_query(
     request_context([], found.sharing.key, reference)  # refuses what authorities would
     with folder.lock(), Blocking(venue) as shell:
         shell.run(client.connection.refresh())
-        named = client.connection.market(market).terms.market.id
+        named = client.connection.listed(market).terms.market.id
         query = Query(
             Basis.POLICY,
             named,

@@ -63,7 +63,7 @@ def prove(
     connection = Connection(api.api, folder, None)
     with Blocking(venue) as shell:
         shell.run(connection.refresh())
-        info = connection.market(market)
+        info = connection.listed(market)
         found = shell.run(day_orders(api, info, keystore.address, days))
     made = proven(found, info, keystore.address, keystore.seed, purpose, given)
     write_file(out, made.encode())

@@ -64,28 +64,39 @@ def refute(
 
 
 def _answered(chain: Chain, trader: Trader, key: PrivateKey, *, dry_run: bool) -> list[dict[str, Any]]:
-    """Every open contest, and what was done about it."""
+    """Every open contest, the earliest to end first, and what was done about it. None hinders another."""
     from darkpool import arbiter
+    from darkpool.errors import DarkpoolError
     from darkpool.types import address_hex
 
     records = {record.id: record for record in arbiter.settled_of_late(chain)}
     rows = []
-    for found in arbiter.contested(chain):
+    for found in sorted(arbiter.contested(chain), key=lambda found: found.ends_at):
         standing = arbiter.standing(chain, found.id, found.account)
-        if standing.closed or standing.ends_at <= chain.now() or found.id not in records:
+        open_until = 0 if standing.closed else standing.ends_at
+        if open_until <= chain.now() or found.ends_at != open_until or found.id not in records:
             continue
-        row: dict[str, Any] = {"settlement": found.id, "account": address_hex(found.account)}
-        shown = trader.refutation(found, records[found.id])
-        row["shown"] = None if shown is None else shown.text
-        if shown is not None and not dry_run:
-            receipt = arbiter.refute(chain, key, shown.function, shown.arguments)
-            row["transaction"] = "0x" + receipt.tx_hash.hex()
+        row: dict[str, Any] = {
+            "settlement": found.id,
+            "account": address_hex(found.account),
+            "shown": None,
+        }
+        try:
+            shown = trader.refutation(found, records[found.id])
+            row["shown"] = None if shown is None else shown.text
+            if shown is not None and not dry_run:
+                receipt = arbiter.refute(chain, key, shown.function, shown.arguments)
+                row["transaction"] = "0x" + receipt.tx_hash.hex()
+        except DarkpoolError as error:
+            row["failed"] = error.message
         rows.append(row)
     return rows
 
 
 def _text(row: dict[str, Any]) -> str:
     what = f"settlement {row['settlement']}, contested by {row['account']}"
+    if "failed" in row:
+        return f"{what}: not refuted: {row['failed']}"
     if row["shown"] is None:
         return f"{what}: nothing that the venue publishes refutes it"
     return f"{what}: {'refuted' if 'transaction' in row else 'could be refuted'} by {row['shown']}"

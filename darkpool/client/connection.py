@@ -68,6 +68,7 @@ class Connection:
         if info.terms.market.id != market:
             raise PeerFault("it answers with another market", peer="venue")
         self._home.pin(VenueIdentity.of(info))
+        self._home.keep_terms(info.terms)
         self.api.domain = info.terms.domain
         if self.has_chain:
             await self.on_chain(lambda chain: check_committee(chain, info.terms, info.signers), info)
@@ -105,6 +106,19 @@ class Connection:
                 f"one of {', '.join(sorted({i.terms.market.instrument for i in self.markets.values()}))}",
             )
         return named[0]
+
+    def listed(self, name: str) -> MarketInfo:
+        """The market of exactly that name, a closed one too, or the account's if none is given.
+
+        Raises as `market`.
+        """
+        found = [info for info in self.markets.values() if info.name == name]
+        if not name or (not found and self.named(name)):
+            return self.market(name)
+        if not found:
+            names = ", ".join(sorted(info.name for info in self.markets.values()))
+            raise ConfigError(f"market: {name[:_SHOWN]!r} is none of this venue", f"one of {names}")
+        return found[0]
 
     def info(self, market: bytes) -> MarketInfo:
         """The market of that id. Raises PeerFault for one that the venue does not list."""

@@ -61,10 +61,11 @@ class Contesting:
     def run(self, evidence: Evidence, tell: Tell, waiting: Callable[[int], None], *, wait: bool) -> bool:
         """Contest, uphold once nobody has refuted, unwind. Whether all of it is done.
 
-        Raises OrderRefused if it was refuted.
+        A contest whose denied rounds were shown is made again, now that they are known. Raises OrderRefused
+        if it was refuted, or proved nothing.
         """
         number, address, key = self.record.id, self._keystore.address, self._keystore.private_key
-        if not arbiter.standing(self._chain, number, address).exists:
+        if self.is_open_to(evidence):
             tell("contest", arbiter.contest(self._chain, key, evidence))
         found = arbiter.standing(self._chain, number, address)
         if not found.closed:
@@ -75,11 +76,22 @@ class Contesting:
                 waiting(left)
                 time.sleep(min(left, POLL_SECONDS))
                 left = found.ends_at - self._chain.now()
-            if arbiter.standing(self._chain, number, address).closed:
-                raise OrderRefused("contest: it was refuted", "the bond went to who showed what was denied")
-            tell("uphold", arbiter.uphold(self._chain, key, number, address))
+            if not arbiter.standing(self._chain, number, address).closed:
+                tell("uphold", arbiter.uphold(self._chain, key, number, address))
         self.unwind(tell)
+        if arbiter.stands(self._chain, number):
+            raise OrderRefused(
+                f"contest: it was refuted, or proved nothing: settlement {number} stands",
+                "if rounds were shown that it denied, contest again: they are known now"
+                if arbiter.standing(self._chain, number, address).answered
+                else "the bond is lost; docs/dispute.md says what cannot be shown",
+            )
         return True
+
+    def is_open_to(self, evidence: Evidence) -> bool:
+        """Whether the account may contest the settlement by that evidence."""
+        found = arbiter.standing(self._chain, self.record.id, self._keystore.address)
+        return not found.exists or (found.answered and evidence.all_rounds)
 
     def unwind(self, tell: Tell) -> None:
         """Take back what is to be unwound, newest first."""

@@ -19,23 +19,24 @@ from darkpool.contest import Case, Evidence, OpenOrder, SettledRecord, evidence
 from darkpool.contest_file import MAX_BYTES, decoded, encoded
 from darkpool.errors import ConfigError, OrderRefused, PeerFault
 from darkpool.keystore import Keystore
+from darkpool.order import order_hash
 
 
 class Disputes:
     """Cases of one account. Coroutines are of steps.py."""
 
     def __init__(self, connection: Connection, keystore: Keystore, home: TraderHome) -> None:
-        self._connection, self._keystore, self._home = connection, keystore, home
+        self._connection, self._keystore, self.home = connection, keystore, home
 
     async def case(self, record: SettledRecord) -> Case:
         """The account's case of that settlement, kept from now on with its orders. Raises as VenueApi."""
         case = await published_case(self._connection, record, self._keystore.address)
         for at in case.listed:
-            if self._home.order(at.hash) is None:
+            if self.home.order(at.hash) is None:
                 words = case.rounds[at.round]
                 raw = await sealed_order(self._connection, words.market, words.number, at.hash)
-                self._home.keep_order(raw)
-        keep_case(self._home, case)
+                self.home.keep_order(raw)
+        keep_case(self.home, case)
         return case
 
     async def look(self, market: bytes, number: int) -> tuple[SettledRecord, Evidence | None]:
@@ -49,7 +50,7 @@ class Disputes:
             record = record if landed is None else SettledRecord.of(landed, 0)
         if not record.deltas_of(self._keystore.address):
             return record, None
-        return record, judged(await self.case(record), self._keystore, self._home)
+        return record, judged(await self.case(record), self._keystore, self.home)
 
 
 def keep_case(home: TraderHome, case: Case) -> None:
@@ -75,21 +76,24 @@ def kept_case(home: TraderHome, record: SettledRecord) -> Case | None:
 def judged(case: Case, keystore: Keystore, home: TraderHome) -> Evidence | None:
     """What shows that a settlement wronged the account; None: what it did can have come of fills.
 
-    An order in a list is denied only if its bytes show that the account did not make it. Raises OrderRefused
-    where they are missing.
+    An order in a list is denied only if its bytes show that the account did not make it; one in no known list
+    is opened as it was signed. Raises OrderRefused where bytes are missing.
     """
     orders = {}
     consumed = set(case.record.consumed(keystore.address))
     for at in case.listed:
-        raw = home.order(at.hash)
-        if raw is None and at.nonce in consumed:
+        if home.order(at.hash) is None and at.nonce in consumed:
             raise OrderRefused(
                 f"order: the bytes of {at.hash.hex()} are not in {home.folder}",
                 "run it once while the venue answers, or with the folder that signed it",
             )
+    known = [home.order(at.hash) for at in case.listed if at.nonce in consumed]
+    if case.rounds and consumed - {at.nonce for at in case.listed}:
+        known += home.signed(consumed)
+    for raw in known:
         if raw is not None:
             try:
-                orders[at.hash] = OpenOrder.of(raw, keystore.seed)
+                orders[order_hash(raw)] = OpenOrder.of(raw, keystore.seed, home.terms)
             except PeerFault:
                 continue  # not of this account
     return evidence(case, keystore.address, orders)

@@ -185,7 +185,7 @@ class Trader(_Shell):
 
     def refutation(self, found: Contested, record: SettledRecord) -> Refutation | None:
         """What refutes somebody's contest of a settlement, of what the venue publishes."""
-        return self._run(refutation(self._trading.connection, found, record))
+        return self._run(refutation(self._trading.connection, self._trading.disputes.home, found, record))
 
     def deposit(self, token: str, amount: str, *, faucet: bool = False, wait: bool = True) -> ChainReceipt:
         """Deposit on chain; with `wait` return when the venue counts it."""

@@ -6,6 +6,7 @@
     outbox/HASH.order        signed, and not yet known to be accepted or refused
     orders/HASH.order        accepted orders as they were signed: a cache of what the venue has
     receipts/HASH.json       the operator's receipts
+    terms/HASH.terms         terms of markets, which orders name by hash: a contest shows them
 
 Whatever else there is to know follows from the venue. One process at a time may sign (`lock`).
 
@@ -22,6 +23,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +35,7 @@ from darkpool.client.outgoing import Outgoing
 from darkpool.client.venue_identity import VenueIdentity
 from darkpool.errors import ConfigError, OrderRefused
 from darkpool.jsonfields import Fields
-from darkpool.order import MAX_ORDER_BYTES, order_hash
+from darkpool.order import MAX_ORDER_BYTES, Terms, order_hash
 from darkpool.receipt import Receipt
 from darkpool.types import Nonce
 
@@ -45,6 +47,9 @@ _DAY: Final = 86_400
 _VERSION: Final = 1
 _MAX_STATE: Final = 1 << 22
 _MAX_RECEIPT: Final = 1 << 12
+_MAX_TERMS: Final = 1 << 11
+_NONCE: Final = slice(163, 171)
+"""Where an order's bytes have its nonce (commitments/order_statement.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,7 @@ class TraderHome:
 
     def __init__(self, folder: Path) -> None:
         self.folder: Final = folder
-        for place in (folder, folder / "outbox", folder / "orders", folder / "receipts"):
+        for place in (folder, folder / "outbox", folder / "orders", folder / "receipts", folder / "terms"):
             make_folder(place)
         self._locked = False
         self._state = self._read()
@@ -276,6 +281,26 @@ class TraderHome:
         """An accepted order's bytes, if they are here and are the ones of that hash."""
         raw = read_file(self._order(digest), MAX_ORDER_BYTES)
         return raw if raw is not None and order_hash(raw) == digest else None
+
+    def signed(self, nonces: Collection[int]) -> list[bytes]:
+        """Orders of those nonces that were signed here, accepted or not, as far as their bytes are kept."""
+        paths = (self.folder / "orders").glob("*.order")
+        found = [data for path in paths if (data := read_file(path, MAX_ORDER_BYTES)) is not None]
+        found += [outgoing.raw for outgoing in self.outgoing()]
+        return [raw for raw in found if int.from_bytes(raw[_NONCE]) in nonces]
+
+    def keep_terms(self, terms: Terms) -> None:
+        """Keep a market's terms."""
+        if self.terms(terms.hash) is None:
+            write_file(self._terms(terms.hash), terms.preimage)
+
+    def terms(self, digest: bytes) -> bytes | None:
+        """The preimage of the terms of that hash, if it is here."""
+        data = read_file(self._terms(digest), _MAX_TERMS)
+        return data if data is not None and sha256(data).digest() == digest else None
+
+    def _terms(self, digest: bytes) -> Path:
+        return self.folder / "terms" / f"{digest.hex()}.terms"
 
     def keep_receipt(self, receipt: Receipt) -> None:
         """Keep a receipt."""

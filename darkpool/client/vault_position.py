@@ -44,7 +44,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """One token. `balance` and `requested` in quanta; `wallet`, `held`, `owed` in units of its contract.
+    """One token. `balance`, `requested`, `set_aside` in quanta; `wallet`, `held`, `owed` in its own units.
+
+    set_aside: what the open request would pay. It is below what was requested if settlements took of it, and
+    does not grow again if they are unwound.
 
     held, owed: what the vault has of the token, and what it owes to all accounts together. wallet and held
     are None if the token does not say.
@@ -55,6 +58,7 @@ class Holding:
     units: TokenUnits
     balance: Quanta
     requested: Quanta
+    set_aside: Quanta
     ready_at: int
     wallet: int | None
     held: int | None
@@ -100,13 +104,13 @@ class Position:
     def requests(self, *, cancel: bool) -> list[Call]:
         """What to ask for: every whole balance, and with `cancel` every nonce.
 
-        An open request is not lost for a late credit: one that is ready is collected first, and one for at
-        least half of the balance is left to run.
+        An open request is not lost for a late credit: one that is ready is collected first, and one that set
+        aside at least half of the balance is left to run.
         """
         calls = [
             Call("request_withdrawal", (h.token, h.balance))
             for h in self.holdings
-            if h.balance > 2 * h.requested and not self._is_ready(h)
+            if h.balance > 2 * h.set_aside and not self._is_ready(h)
         ]
         for w in self.words if cancel else ():
             missing = w.unused & ~w.requested
@@ -175,6 +179,7 @@ def _holding(chain: Chain, account: Address, index: TokenIndex) -> Holding:
         _units(evm, token.contract, token.quantum),
         chain.balance(index, account),
         Quanta(requested),
+        Quanta(int(evm.call("Vault", vault, "set_aside_of", index, address_hex(account)))),
         int(ready_at),
         token_balance(chain, token.contract, account),
         token_balance(chain, token.contract, vault),

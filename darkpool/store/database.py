@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -55,7 +56,10 @@ class Database:
 
         Processes may open one database at once. Raises ConfigError for any other URL, StoreError.
         """
-        database = cls(_connected(url))
+        engine = _connected(url)
+        if engine.dialect.name == "sqlite":
+            _make_private(Path(engine.url.database or ""))
+        database = cls(engine)
         try:
             database._migrate()
         except StoreError:
@@ -156,6 +160,13 @@ def _engine(url: URL) -> Engine:
     if sqlite:
         event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _make_private(path: Path) -> None:
+    """The file is its owner's alone, and so are those that SQLite makes beside it, which follow its mode."""
+    with suppress(OSError):  # what cannot be opened, the connection will say
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        path.chmod(0o600)
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:

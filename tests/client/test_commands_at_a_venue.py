@@ -77,6 +77,7 @@ def test_recover_names_what_is_not_renewed(play: Play, tmp_path: Path) -> None:
     play(scenario)
 
 
+@pytest.mark.slow
 def test_what_has_no_answer_is_shown_and_taken_back(play: Play, tmp_path: Path) -> None:
     async def scenario(v: PlainVenue) -> None:
         home, keystore = await asyncio.to_thread(keys, v, tmp_path / "home")

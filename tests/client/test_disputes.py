@@ -103,12 +103,38 @@ async def false_denials_are_refuted(p: Pair, record: SettledRecord, case: Case) 
         await p.v.threads.chain(arbiter.contest, p.v.chain, key, evidence)
         found = (await p.v.threads.chain(arbiter.contested, p.v.chain))[-1]
         assert found.account == accuser.address
-        answer = await p.ada._run(refutation(p.ada._trading.connection, found, record))
+        answer = await p.ada._run(refutation(p.ada._trading.connection, home_of(p.v, "ada"), found, record))
         assert answer is not None
         assert shown in answer.text
         await p.v.threads.chain(arbiter.refute, p.v.chain, OPERATOR, answer.function, answer.arguments)
         standing = await p.v.threads.chain(arbiter.standing, p.v.chain, record.id, accuser.address)
         assert standing.closed
+
+
+async def is_contested_again_once_its_rounds_are_shown(p: Pair, record: SettledRecord) -> None:
+    """The venue withholds the rounds until Ada has denied them; then its lists, so her order has no place."""
+    home, keystore = home_of(p.v, "ada"), p.v.committee.keystores[p.ada.address]
+    hidden = judged(Case(record), keystore, home)
+    assert hidden is not None
+    assert (hidden.complete, hidden.denied) == (False, (0,))
+    assert await p.v.threads.chain(arbiter.rounds_shown, p.v.chain) == {}
+    await p.v.threads.chain(arbiter.contest, p.v.chain, keystore.private_key, hidden)
+    (found,) = await p.v.threads.chain(arbiter.contested, p.v.chain)
+    answer = await p.ada._run(refutation(p.ada._trading.connection, home_of(p.v, "ada"), found, record))
+    assert answer is not None
+    assert answer.function == "refute_round"
+    await p.v.threads.chain(arbiter.refute, p.v.chain, OPERATOR, answer.function, answer.arguments)
+    with pytest.raises(ChainRefused, match="none is open"):  # before anything is sent
+        await p.v.threads.chain(arbiter.refute, p.v.chain, OPERATOR, answer.function, answer.arguments)
+    contesting = Contesting(p.v.chain, keystore, record)
+    with pytest.raises(OrderRefused, match="stands") as refused:
+        await p.v.threads.chain(lambda: contesting.run(hidden, print, print, wait=False))
+    assert "contest again" in refused.value.hint
+    shown = await p.v.threads.chain(arbiter.rounds_shown, p.v.chain)
+    second = judged(Case.of(record, shown[record.id]), keystore, home)
+    assert second is not None
+    assert (second.claimed, second.denied, second.all_rounds) == ([0], (), True)
+    assert await p.v.threads.chain(contesting.is_open_to, second)
 
 
 async def are_not_denied_without_their_bytes(p: Pair, record: SettledRecord) -> None:
@@ -175,6 +201,7 @@ def test_a_robbery_is_told_contested_and_undone_with_what_was_kept(
             before = await p.v.threads.chain(balances, p)
             record = await settled(p, STOLEN)
             await are_not_denied_without_their_bytes(p, record)
+            await is_contested_again_once_its_rounds_are_shown(p, record)
             await is_warned_of(p, record, monkeypatch)
             home, keystore = home_of(p.v, "ada"), p.v.committee.keystores[p.ada.address]
             case = kept_case(home, record)

@@ -152,6 +152,16 @@ def test_what_comes_in_after_the_request_is_left_for_the_next_run(desk: Desk) ->
     assert [h.balance for h in after.holdings] == [0, 0]
 
 
+def test_what_an_undone_robbery_took_of_a_request_is_asked_for_again(desk: Desk) -> None:
+    """The balance is whole again, but the request has set aside nothing of it."""
+    desk.run(wait=False)
+    found = desk.exit().position()
+    assert found.requests(cancel=False) == []
+    robbed = replace(found, holdings=tuple(replace(h, set_aside=Quanta(0)) for h in found.holdings))
+    asked = [Call("request_withdrawal", (h.token, h.balance)) for h in found.holdings if h.balance]
+    assert robbed.requests(cancel=False) == asked != []
+
+
 @pytest.mark.parametrize("asked, again", [(46, True), (47, False)])
 def test_a_running_request_is_replaced_only_for_more_than_twice_as_much(
     desk: Desk, asked: int, *, again: bool

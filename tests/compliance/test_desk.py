@@ -127,11 +127,8 @@ def test_a_credential_that_expires_or_a_list_that_gets_old_ends_what_stands(desk
                 await v.close()
             assert refused.value.code == "minima-not-met"
             assert set(v.standing()) == {ada.address}
-            family = next(f for f in (await ben.orders()).values() if f.latest.record.reason)
-            assert (
-                family.latest.record.reason
-                == f"the policy {v.office.facts.hash.hex()[:8]} has no place for it"
-            )
+            reasons = {f.latest.record.reason for f in (await ben.orders()).values()}
+            assert f"the policy {v.office.facts.hash.hex()[:8]} has no place for it" in reasons
             release = v.records(Kind.RELEASE)[-1].record
             assert release.account == ben.address
             assert dict(release.body)["decision"]["reasons"][0]["rule"] == "credential-expired"  # type: ignore[index]

@@ -12,14 +12,15 @@ from typing import Any, Final
 
 from eth_tester.exceptions import TransactionFailed
 
+from commitments.encoding import Writer
 from commitments.merkle import Tree
-from commitments.params import GROUP_ORDER, LABEL_ORDER_HASH
+from commitments.params import GROUP_ORDER, LABEL_ORDER_HASH, LABEL_TERMS
 from commitments.pedersen import commit
 from darkpool.contest import BOND, Case, Evidence, Listed, OpenOrder, SettledRecord, evidence
 from darkpool.eip712 import digest, keccak256, sign_digest
 from darkpool.entitlement import RoundWords
 from darkpool.market import Side
-from darkpool.types import Address, Lots, PrivateKey, Signature, address_hex
+from darkpool.types import Address, Lots, PrivateKey, Signature, address_hex, parse_address
 from tests.contracts.world import ALICE, BOB, CAROL, GAS, World, address_of
 
 MARKET: Final = b"\x03" * 32
@@ -27,7 +28,14 @@ P_0, TICK, LOT = 1_000, 10, 7
 BASE, QUOTE = 0, 1
 PRICE: Final = P_0 + 3 * TICK
 HELD: Final = 1_000_000
-_GRID_AT, _LOT_AT, _KEYS_AT, _POINTS_AT = 94, 112, 299, 508
+_GRID_AT, _LOT_AT, _TERMS_AT, _KEYS_AT, _POINTS_AT = 94, 112, 267, 299, 508
+TOKENS: Final = tuple(
+    map(
+        parse_address,
+        ("0xA3183498b579bd228aa2B62101C40CC1da978F24", "0x63f58053c9499E1104a6f6c6d2581d6D83067EEB"),
+    )
+)
+"""Where a world has its tokens."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +52,26 @@ class Made:
     tick: int = TICK
     lot: int = LOT
     length: int = 900
+    places: tuple[int, int] = (BASE, QUOTE)
+    tokens: tuple[Address, ...] = TOKENS
 
     @property
     def account(self) -> Address:
         return address_of(self.owner)
+
+    @property
+    def terms(self) -> bytes:
+        """What its terms' hash is of."""
+        writer = Writer().var(LABEL_TERMS).uint(1, 8).fixed(bytes(20), 20).fixed(bytes(32), 32)
+        writer.fixed(self.market, 32).var(b"X-Y")
+        for place in self.places:
+            writer.fixed(self.tokens[place], 20)
+        for _ in range(9):
+            writer.uint(1, 8)
+        writer.uint(len(self.tokens), 8)
+        for token in self.tokens:
+            writer.fixed(token, 20)
+        return bytes(writer.fixed(bytes(32), 32).fixed(bytes(32), 32))
 
     @cached_property
     def points(self) -> tuple[bytes, bytes]:
@@ -62,6 +86,7 @@ class Made:
         body = bytearray(b"\xa5" * self.length)  # calldata of other than zeros
         body[_KEYS_AT] = 0
         body[_GRID_AT : _GRID_AT + 16] = self.p_0.to_bytes(8) + self.tick.to_bytes(8)
+        body[_TERMS_AT : _TERMS_AT + 32] = sha256(self.terms).digest()
         body[_LOT_AT : _LOT_AT + 8] = self.lot.to_bytes(8)
         values = (self.quantity, self.slot * self.quantity)
         for i, (value, blinding) in enumerate(zip(values, self.blindings, strict=True)):
@@ -76,7 +101,7 @@ class Made:
 
     @property
     def opened(self) -> OpenOrder:
-        book = (int.from_bytes(self.market), self.p_0, self.tick, self.lot)
+        book = (int.from_bytes(self.market), self.p_0, self.tick, self.lot, *self.places)
         return OpenOrder(
             self.account, self.nonce, self.hash, self.slot, Lots(self.quantity), self.blindings, book
         )
@@ -234,8 +259,20 @@ class Ground:
         """Wei that the arbiter has."""
         return int(self.world.web3.eth.get_balance(self.world.arbiter.address))
 
+    def rounds_of(self, case: Case, account: PrivateKey) -> list[Any]:
+        """The arguments of `refute_round`, by all rounds."""
+        rounds = [(place, list(words.words)) for place, words in case.rounds.items()]
+        head = [self.world.vault.address, address_hex(address_of(account)), case.record.words]
+        return [*head, list(case.transcripts), rounds]
+
     def refutation(
-        self, case: Case, place: int, made: Made, index: int, shown: Sequence[int] = ()
+        self,
+        case: Case,
+        place: int,
+        made: Made,
+        index: int,
+        shown: Sequence[int] = (),
+        claims: Sequence[bytes] | None = None,
     ) -> list[Any]:
         """The arguments of `refute_order`, by an order of the round at that place."""
         words = case.rounds[place]
@@ -257,5 +294,7 @@ class Ground:
             list(case.transcripts),
             (place, list(words.words)),
             list(shown),
+            [bytes(32)] * len(shown) if claims is None else list(claims),
             signed,
+            made.terms,
         ]

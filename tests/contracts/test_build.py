@@ -37,6 +37,7 @@ def test_committed_artifacts_are_what_the_sources_compile_to(documents: dict[str
     assert build.differences(documents, contracts.ARTIFACTS) == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("copy")
 def test_artifacts_do_not_depend_on_where_they_are_compiled() -> None:
     assert build.main(["--check"]) == 0
@@ -51,6 +52,7 @@ def test_loads_without_the_source_and_without_a_compiler(copy: Path, name: str) 
     assert "abi" not in repr(artifact)
 
 
+@pytest.mark.slow
 def test_a_changed_source_is_noticed(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = copy / "src" / "TestToken.vy"
     source.write_text(source.read_text().replace("A minimal", "A small"))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from darkpool.contest import BOND, Case, Evidence
+from darkpool.contest import BOND, Case, Evidence, claim
 from darkpool.entitlement import Stake, brought
 from darkpool.market import Side
 from darkpool.types import PrivateKey
@@ -273,10 +273,8 @@ def test_whoever_shows_the_denied_order_gets_the_bond(ground: Ground, world: Wor
 
 def test_whoever_shows_the_denied_round_gets_the_bond(ground: Ground, world: World) -> None:
     case, *_ = denied(ground, transcripts=False)
-    words = (0, list(case.rounds[0].words))
     paid = ether(world, BOB)
-    place = (world.vault.address, addresses([ALICE])[0], case.record.words)
-    ground.done(BOB, "refute_round", *place, list(case.transcripts), words)
+    ground.done(BOB, "refute_round", *ground.rounds_of(case, ALICE))
     assert ether(world, BOB) > paid + BOND // 2
 
 
@@ -288,9 +286,10 @@ def test_a_leaf_that_is_not_what_she_signed_refutes_nothing(ground: Ground) -> N
     object.__setattr__(forged, "body", true.body)
     case = ground.settled([a_round([forged], 3)], trade(6), [(ALICE, 7)])
     evidence = ground.found(case, ALICE, [true])
-    assert list(evidence.denied) == [7]
+    assert (evidence.claimed, evidence.complete) == ([7], False)
     ground.contest(ALICE, evidence)
-    reason = ground.reason(BOB, "refute_order", *ground.refutation(case, 0, forged, 0))
+    said = [claim(true.leaf, case.rounds[0])]
+    reason = ground.reason(BOB, "refute_order", *ground.refutation(case, 0, forged, 0, [7], said))
     assert reason == "evidence: C_q is not the order's"
 
 
@@ -359,9 +358,9 @@ def test_an_order_of_another_market_in_the_same_settlement_is_shown_beside(
     ground: Ground, world: World
 ) -> None:
     """Two markets, tokens the other way round; the sum of both is judged."""
-    other = {"market": b"\x04" * 32}
+    other: dict[str, Any] = {"market": b"\x04" * 32}
     bid = order(ALICE, 7, Side.BUY, 3, 5)
-    offer = order(ALICE, 300, Side.SELL, 3, 2, **other)
+    offer = order(ALICE, 300, Side.SELL, 3, 2, **other, places=(QUOTE, BASE))
     rounds = [a_round([bid], 3), a_round([offer], 3, tokens=(QUOTE, BASE))]
     nets = trade(5)
     for place, amount in {(QUOTE, ALICE): -2 * LOT, (BASE, ALICE): 2 * PRICE}.items():

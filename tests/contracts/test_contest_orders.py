@@ -12,17 +12,15 @@ from commitments.params import GROUP_ORDER
 from commitments.pedersen import commit
 from darkpool.contest import OpenOrder
 from darkpool.draft import Standing
-from darkpool.errors import PeerFault
+from darkpool.errors import OrderRefused, PeerFault
 from darkpool.market import Side
-from darkpool.order import SealedOrder
+from darkpool.order import SealedOrder, Terms
 from darkpool.types import Lots, PrivateKey, Quanta, RoundId, Tick
 from darkpool.wallet import Wallet
 from tests.commitments_support import auditor_keys
-from tests.contracts.contest_ground import QUOTE, Ground, Made, a_round, trade, with_holdings
+from tests.contracts.contest_ground import BASE, QUOTE, TOKENS, Ground, Made, a_round, trade, with_holdings
 from tests.contracts.world import ALICE, BOB, DELAY, World, addresses
-from tests.venue_support import BASE as BASE_TOKEN
 from tests.venue_support import NOW, buy, finish, signers, some_terms
-from tests.venue_support import QUOTE as QUOTE_TOKEN
 
 SEED = b"\x07" * 32
 
@@ -38,24 +36,35 @@ class Real(Made):
     """A sealed order in the place of one made by hand."""
 
     sealed: SealedOrder | None = None
+    named: Terms | None = None
 
     @staticmethod
     def of(world: World, owner: PrivateKey, auditors: int) -> Real:
+        terms = some_terms()
         terms = replace(
-            some_terms(),
+            terms,
+            market=replace(terms.market, base=TOKENS[BASE], quote=TOKENS[QUOTE]),
+            tokens=TOKENS,
             chain_id=world.domain.chain_id,
             contract=world.domain.contract,
             auditor_keys=tuple(sorted(auditor_keys(auditors), key=Point.encode)),
         )
         wallet = Wallet(terms, signers(), owner, SEED)
-        for token in (BASE_TOKEN, QUOTE_TOKEN):
+        for token in TOKENS:
             wallet.deposited(token, Quanta(10**9))
         draft = wallet.draft(buy(3, 5), Standing(RoundId(1), NOW))
         sealed = finish(draft, terms, owner)
-        opened = OpenOrder.of(sealed.raw, SEED)
-        made = Real(owner, sealed.nonce, opened.slot, opened.quantity, opened.blindings, sealed=sealed)
+        opened = OpenOrder.of(sealed.raw, SEED, {terms.hash: terms.preimage}.get)
+        made = Real(
+            owner, sealed.nonce, opened.slot, opened.quantity, opened.blindings, sealed=sealed, named=terms
+        )
         object.__setattr__(made, "body", sealed.raw[:-65])
         return made
+
+    @property
+    def terms(self) -> bytes:
+        assert self.named is not None
+        return self.named.preimage
 
     def signature(self, world: World) -> bytes:  # type: ignore[override]
         assert world is not None
@@ -68,7 +77,7 @@ def test_a_real_order_is_opened_and_shown_as_the_venue_lists_it(world: World, au
     """Its leaf is computed from the opening; its bytes refute a denial."""
     ground, made = Ground(world), Real.of(world, ALICE, auditors)
     assert made.sealed is not None
-    assert made.opened == OpenOrder.of(made.sealed.raw, SEED)
+    assert made.opened == OpenOrder.of(made.sealed.raw, SEED, lambda _: made.terms)
     assert made.leaf == made.sealed.leaf
     case = ground.settled([a_round([made], 3)], trade(5), [(ALICE, made.nonce)])
     evidence = ground.found(case, ALICE, [])
@@ -87,11 +96,14 @@ def test_another_seed_opens_nothing(world: World) -> None:
     assert made.sealed is not None
     raw = made.sealed.raw
     with pytest.raises(PeerFault, match="does not open"):
-        OpenOrder.of(raw, bytes(32))
+        OpenOrder.of(raw, bytes(32), lambda _: made.terms)
     for end in (0, 2, 100, 700):
         with pytest.raises(PeerFault):
-            OpenOrder.of(raw[:end], SEED)
-    shown = repr(OpenOrder.of(raw, SEED))
+            OpenOrder.of(raw[:end], SEED, lambda _: made.terms)
+    for terms in (None, b"", made.terms + b"0"):
+        with pytest.raises(OrderRefused, match="the terms it was signed for"):
+            OpenOrder.of(raw, SEED, {made.sealed.statement.terms_hash: terms}.get)
+    shown = repr(OpenOrder.of(raw, SEED, lambda _: made.terms))
     assert not any(name in shown for name in ("slot", "quantity", "blindings"))
 
 
@@ -131,6 +143,6 @@ def test_a_commitment_opens_in_one_way_only(world: World) -> None:
         object.__setattr__(claimed, "hash", made.hash)
         assert claimed.leaf != made.leaf
         evidence = ground.found(case, ALICE, [claimed])
-        assert list(evidence.denied) == [7]
+        assert evidence.claimed == [7]
     assert Lots(made.quantity) == 6
     assert Tick(3) == made.slot >> 1

@@ -213,7 +213,7 @@ def _(ground: Ground) -> Call:
 
 # Refutations
 
-VAULT, ACCOUNT, RECORD, NULLIFIERS, ITS_TRANSCRIPTS, ITS_ROUND, SHOWN, SIGNED = range(8)
+VAULT, ACCOUNT, RECORD, NULLIFIERS, ITS_TRANSCRIPTS, ITS_ROUND, SHOWN, CLAIMS, SIGNED, TERMS = range(10)
 ITS_NONCE, BODY, SIGNATURE, C_Q, C_M, ITS_INDEX, ITS_PATH = range(7)
 
 
@@ -229,9 +229,7 @@ def refuted_round(ground: Ground, *place: int, to: object = None) -> Call:
     bid = order(ALICE, 7, Side.BUY, 3, 5)
     case = ground.settled([a_round([bid], 3)], trade(5), [(ALICE, 7)])
     ground.contest(ALICE, ground.found(Case(case.record), ALICE, []))
-    its_round = (0, list(case.rounds[0].words))
-    arguments = [*uphold(ground, case)[2][:1], addresses([ALICE])[0], case.record.words]
-    arguments += [list(case.transcripts), its_round]
+    arguments = ground.rounds_of(case, ALICE)
     return BOB, "refute_round", put(arguments, place, to) if place else arguments, 0
 
 
@@ -254,9 +252,38 @@ def _(ground: Ground) -> Call:
 
 @refuses("refute: the round was shown")
 def _(ground: Ground) -> Call:
-    case, *_ = denied(ground)
-    arguments = [*uphold(ground, case)[2][:1], addresses([ALICE])[0], case.record.words]
-    return BOB, "refute_round", [*arguments, list(case.transcripts), (0, list(case.rounds[0].words))], 0
+    return BOB, "refute_round", ground.rounds_of(denied(ground)[0], ALICE), 0
+
+
+@refuses("refute: show the rounds")
+def _(ground: Ground) -> Call:
+    return refuted_round(ground, 4, to=[])
+
+
+def two_rounds(ground: Ground) -> tuple[Case, Made]:
+    bid = order(ALICE, 7, Side.BUY, 3, 5)
+    case = ground.settled([a_round([bid], 3), a_round([], 3, number=2)], trade(5), [(ALICE, 7)])
+    ground.contest(ALICE, ground.found(Case(case.record), ALICE, []))
+    return case, bid
+
+
+@refuses("refute: show all rounds that were denied")
+def _(ground: Ground) -> Call:
+    arguments = ground.rounds_of(two_rounds(ground)[0], ALICE)
+    return BOB, "refute_round", put(arguments, [4], arguments[4][1:]), 0
+
+
+@refuses("refute: the contest denies rounds")
+def _(ground: Ground) -> Call:
+    case, bid = two_rounds(ground)
+    return BOB, "refute_order", ground.refutation(case, 0, bid, 0), 0
+
+
+@refuses("contest: the rounds were shown")
+def _(ground: Ground) -> Call:
+    case, _ = two_rounds(ground)
+    ground.done(BOB, "refute_round", *ground.rounds_of(case, ALICE))
+    return ALICE, "contest", ground.arguments(ground.found(Case(case.record), ALICE, [])), BOND
 
 
 @refuses("refute: the nullifiers are not those of the record")
@@ -271,7 +298,10 @@ def _(ground: Ground) -> Call:
 
 @refuses("refute: the order was shown")
 def _(ground: Ground) -> Call:
-    return refuted(ground, SIGNED, ITS_NONCE, to=7)
+    bids = order(ALICE, 7, Side.BUY, 3, 5), order(ALICE, 8, Side.BUY, 3, 2)
+    case = ground.settled([a_round(bids, 3)], trade(7), [(ALICE, 7), (ALICE, 8)])
+    ground.contest(ALICE, ground.found(case, ALICE, [bids[0]]))
+    return BOB, "refute_order", ground.refutation(case, 0, bids[0], 0, [7]), 0
 
 
 @refuses("refute: the order was not consumed")
@@ -310,6 +340,21 @@ def _(ground: Ground) -> Call:
 @refuses("evidence: the round's lot is not the order's")
 def _(ground: Ground) -> Call:
     return signed_for(ground, lot=8)
+
+
+@refuses("evidence: the terms are not the order's")
+def _(ground: Ground) -> Call:
+    return refuted(ground, TERMS, to=bytes(400))
+
+
+@refuses("evidence: the round's base is not the order's")
+def _(ground: Ground) -> Call:
+    return signed_for(ground, tokens=(QUOTE, BASE))
+
+
+@refuses("evidence: the round's quote is not the order's")
+def _(ground: Ground) -> Call:
+    return signed_for(ground, tokens=(BASE, BASE))
 
 
 @refuses("evidence: C_q is not the order's")
@@ -368,8 +413,8 @@ def test_evidence_for_one_vault_does_not_hold_at_another(ground: Ground) -> None
 def test_the_round_that_was_denied_is_judged_as_strictly(ground: Ground) -> None:
     for place, new, reason in (
         ([3, 0], bytes(32), "transcripts: not those of the settlement"),
-        ([4, 0], 1, "refute: the round's place is not one of the transcripts"),
-        ([4, 1, 3], 1, "refute: the round is not the one of its transcript"),
+        ([4, 0, 0], 1, "refute: the round's place is not one of the transcripts"),
+        ([4, 0, 1, 3], 1, "refute: the round is not the one of its transcript"),
     ):
         snapshot = ground.world.tester.take_snapshot()
         sender, function, arguments, _ = refuted_round(ground, *place, to=new)

@@ -19,7 +19,9 @@ def creation(reason: str, **changes: object) -> None:
 
 creation("vault: settle_window is zero", settle_window=0)
 creation("vault: committee_delay is above 365 days", committee_delay=365 * 86_400 + 1)
-creation("vault: committee_delay is not above withdraw_delay", committee_delay=DELAY)
+creation("vault: committee_delay is not above 2 * withdraw_delay", committee_delay=2 * DELAY)
+creation("vault: withdraw_delay is above 365 days", withdraw_delay=365 * 86_400 + 1)
+creation("vault: withdraw_delay is below 600 seconds", withdraw_delay=599, settle_window=1, finality=0)
 creation("vault: withdraw_delay is not above settle_window + finality", withdraw_delay=WINDOW + FINALITY)
 creation("vault: cancel_delay is above 365 days", cancel_delay=365 * 86_400 + 1)
 creation("vault: cancel_delay is not above settle_window + finality", cancel_delay=WINDOW + FINALITY)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
+from vyper.compiler import compile_code
 
 import contracts
 from darkpool.contest import Case
@@ -15,6 +16,7 @@ from darkpool.settlement import Delta, Settlement, sign
 from darkpool.types import PrivateKey, address_hex
 from tests.contracts.contest_ground import Ground, a_round
 from tests.contracts.test_creation import CREATIONS
+from tests.contracts.test_machine import PUPPET
 from tests.contracts.world import (
     ALICE,
     BOB,
@@ -313,15 +315,17 @@ def _(world: World) -> Call:
 
 @refuses("settle: settlements of a frozen committee are being unwound")
 def _(world: World) -> Call:
-    """A second, older one was shown so late that the next committee is in office before it is unwound."""
+    """The delays rule it out, if the arbiter does not convict what is older than one of them."""
+    puppet = compile_code(PUPPET, output_formats=["abi", "bytecode"])
+    arbiter = world.deploy(puppet["abi"], puppet["bytecode"])
+    world.use(world.deploy_artifact("Vault", *world.terms(arbiter=arbiter.address)))
+    for _ in range(2):
+        world.done(None, "settle", *world.signed(world.settlement()))
     world.done(None, "propose_committee", *world.proposal())
-    ground, started = Ground(world), world.now()
-    world.hold(BOB, 1, 10)
-    older = ground.settled([a_round([], 3)], {(1, BOB): -5, (1, CAROL): 5})
-    convicted(world)
+    assert world.send(NOBODY, arbiter, "convict", world.vault.address, 2, world.now()).status == 1
     ready_at = world.vault.functions.proposal().call()[3]
-    world.wait(started + DELAY - 20 - world.now())
-    ground.contest(BOB, ground.found(older, BOB, []))
+    world.wait(ready_at - world.now() - 20)
+    assert world.send(NOBODY, arbiter, "convict", world.vault.address, 1, world.now()).status == 1
     world.wait(ready_at - world.now())
     world.done(None, "activate_committee")
     return (None, "settle", *world.signed(world.settlement(), NEXT_MEMBERS))

@@ -104,10 +104,10 @@ def test_full_balance_can_change_hands(world: World) -> None:
 
 @pytest.mark.slow
 def test_the_largest_settlement_fits_a_block(world: World) -> None:
-    """1,024 rows of each kind, balances and words new."""
+    """512 rows of each kind, balances and words new."""
     world.hold(ALICE, 0, 10**6)
-    traders = [address_of(key(10_000 + i)) for i in range(1_023)]
-    nets = {(TokenIndex(0), trader): 1 for trader in traders} | {(TokenIndex(0), address_of(ALICE)): -1_023}
+    traders = [address_of(key(10_000 + i)) for i in range(511)]
+    nets = {(TokenIndex(0), trader): 1 for trader in traders} | {(TokenIndex(0), address_of(ALICE)): -511}
     spent = [(trader, Nonce(0)) for trader in [*traders, address_of(ALICE)]]
     settlement = world.settlement(deltas=delta_rows(nets), nullifiers=nullifier_rows(spent))
     packed, signatures = world.signed(settlement)

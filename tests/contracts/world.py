@@ -33,7 +33,7 @@ T = TypeVar("T")
 WINDOW: Final = 600
 FINALITY: Final = 60
 DELAY: Final = 700
-COMMITTEE_DELAY: Final = 800
+COMMITTEE_DELAY: Final = 1_500
 QUANTA: Final = (10, 1_000)
 """Token units per quantum of the two tokens."""
 
