@@ -152,13 +152,7 @@ class AuditFile:
     @cached_property
     def infos(self) -> dict[bytes, MarketInfo]:
         """The markets. Raises DecodeError."""
-        found = {}
-        for market, data in self.markets.items():
-            info = MarketInfo.of(jsontext.parsed(data, "market"))
-            if info.terms.market.id != market:
-                raise DecodeError("market", "described under another's id")
-            found[market] = info
-        return found
+        return market_infos(self.markets)
 
     def round(self, market: bytes, number: int) -> AuditedRound | None:
         """One of its rounds."""
@@ -241,9 +235,25 @@ class AuditFile:
             _ = row.view
         for settlement in self.settlements:
             _ = settlement.signed, settlement.landed
-        for digest, raw in self.orders.items():
-            if order_hash(raw) != digest:
-                raise DecodeError("orders", f"the bytes of {digest.hex()} are of another")
+        check_hashes(self.orders)
+
+
+def market_infos(markets: Mapping[bytes, bytes]) -> dict[bytes, MarketInfo]:
+    """The markets of their descriptions, each under its own id. Raises DecodeError."""
+    found = {}
+    for market, data in markets.items():
+        info = MarketInfo.of(jsontext.parsed(data, "market"))
+        if info.terms.market.id != market:
+            raise DecodeError("market", "described under another's id")
+        found[market] = info
+    return found
+
+
+def check_hashes(orders: Mapping[bytes, bytes]) -> None:
+    """Raises DecodeError unless the bytes of each order are those of its hash."""
+    for digest, raw in orders.items():
+        if order_hash(raw) != digest:
+            raise DecodeError("orders", f"the bytes of {digest.hex()} are of another")
 
 
 @dataclass(slots=True)

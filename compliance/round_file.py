@@ -23,15 +23,16 @@ from compliance.audit_file import (
     AuditedRound,
     AuditedSettlement,
     Blobs,
+    check_hashes,
+    market_infos,
     read_octets,
     read_round,
     read_settled,
 )
-from darkpool import jsontext
 from darkpool.client.answers import MarketInfo
 from darkpool.jsonfields import Fields
 from darkpool.message import Message
-from darkpool.order import MAX_ORDER_BYTES, order_hash
+from darkpool.order import MAX_ORDER_BYTES
 
 OP: Final = "round"
 VERSION: Final = 1
@@ -62,13 +63,7 @@ class RoundFile:
     @cached_property
     def infos(self) -> dict[bytes, MarketInfo]:
         """The markets. Raises DecodeError."""
-        found = {}
-        for market, data in self.markets.items():
-            info = MarketInfo.of(jsontext.parsed(data, "market"))
-            if info.terms.market.id != market:
-                raise DecodeError("market", "described under another's id")
-            found[market] = info
-        return found
+        return market_infos(self.markets)
 
     def round(self, market: bytes, number: int) -> AuditedRound | None:
         """One of its rounds."""
@@ -128,6 +123,4 @@ class RoundFile:
             _ = row.view
         if self.settlement is not None:
             _ = self.settlement.signed, self.settlement.landed
-        for digest, raw in self.orders.items():
-            if order_hash(raw) != digest:
-                raise DecodeError("orders", f"the bytes of {digest.hex()} are of another")
+        check_hashes(self.orders)

@@ -15,7 +15,6 @@ from darkpool.chain_events import MAX_BLOCKS
 from darkpool.contest import BOND, Evidence, SettledRecord
 from darkpool.eip712 import address_of
 from darkpool.entitlement import RoundWords
-from darkpool.errors import OrderRefused
 from darkpool.evm import Receipt
 from darkpool.types import Address, PrivateKey, address_hex, parse_address
 from darkpool.vault import Place, Settled
@@ -172,14 +171,3 @@ def unwind(chain: Chain, key: PrivateKey, record: SettledRecord) -> Receipt:
     deltas = [row.packed() for row in record.deltas]
     arguments = [number, settled_at, root, transcript, deltas, nullifiers]
     return chain.evm.send(key, "Vault", chain.vault, "unwind", arguments, _GAS)
-
-
-def record_of(chain: Chain, number: int) -> SettledRecord:
-    """The settlement of that id. Raises OrderRefused if it is not in force, or too old."""
-    for record in settled_of_late(chain):
-        if record.id == number:
-            return record
-    raise OrderRefused(
-        f"settlement {number}: none of that id is in force and can still be contested",
-        "`darkpool settle list` has all",
-    )
