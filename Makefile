@@ -61,7 +61,7 @@ gas: .venv/.installed ## measure the contract's gas into contracts/gas.json and 
 
 # setuptools is locked too, because the project is built without isolation.
 lock: ## pin the newest allowed versions (needs uv and npm)
-	$(UV) pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --upgrade \
+	$(UV) pip compile pyproject.toml --extra cluster --extra dev --universal --python-version 3.11 --generate-hashes --upgrade \
 	  --no-emit-index-url --no-emit-find-links --no-header --quiet --output-file requirements.lock
 	sed -i '1i # Made by "make lock" from pyproject.toml: every package, with the hashes of its files.' requirements.lock
 	npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
