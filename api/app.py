@@ -18,6 +18,7 @@ from api.metrics import Measured, Metrics
 from api.problems import KINDS, SCHEMA, internal, problem, problem_of
 from api.routes import (
     accounts,
+    committee,
     desk,
     disclosure,
     events,
@@ -88,6 +89,7 @@ def create_app(
         log,
         events,
         operator,
+        committee,
         disclosure,
         policies,
         desk,

@@ -78,11 +78,13 @@ def parsing() -> Iterator[None]:
         raise OrderRefused(str(error), "send the fields that the API describes", "body-malformed") from None
 
 
-def request_body(properties: Mapping[str, Any], *, order: bool = False) -> dict[str, Any]:
+def request_body(
+    properties: Mapping[str, Any], optional: Mapping[str, Any] | None = None, *, order: bool = False
+) -> dict[str, Any]:
     """What a route documents of its body: a JSON object of these members, or an order in binary."""
     schema = {
         "type": "object",
-        "properties": dict(properties),
+        "properties": {**properties, **(optional or {})},
         "required": list(properties),
         "additionalProperties": False,
     }

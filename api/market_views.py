@@ -8,7 +8,7 @@ from api.parameters import AddressText, HashText, HexText, Uint
 from darkpool.jsonfields import hex_text
 from darkpool.market import Round, RoundState
 from darkpool.message import terms_message
-from darkpool.netting import Signers
+from darkpool.tenure import Tenures
 from darkpool.types import Address, address_hex
 from darkpool.venue import MarketView
 
@@ -34,7 +34,8 @@ class OpenRound:
 class MarketItem:
     """A market in the list; lot in base tokens, tick in quote tokens per base token, both decimal.
 
-    instrument: its plain name, which the markets of all segments share; live: whether it gets new rounds.
+    instrument: its plain name, which the markets of all segments share; live: whether it gets new rounds;
+    key_epoch: the committee's, with which its description changes.
     """
 
     id: HashText
@@ -47,11 +48,12 @@ class MarketItem:
     lot: str
     tick: str
     terms_hash: HashText
+    key_epoch: Uint
     round: OpenRound | None
     next_seal_at: Uint | None
 
     @staticmethod
-    def of(view: MarketView) -> MarketItem:
+    def of(view: MarketView, tenures: Tenures) -> MarketItem:
         """Of a market."""
         market, instrument = view.terms.market, view.instrument
         return MarketItem(
@@ -65,6 +67,7 @@ class MarketItem:
             lot=instrument.base.text(market.lot),
             tick=instrument.price_text(market.grid.tick),
             terms_hash=hex_text(view.terms.hash),
+            key_epoch=tenures.current.key_epoch,
             round=None if view.round is None else OpenRound.of(view, view.round),
             next_seal_at=view.next_seal_at,
         )
@@ -90,19 +93,32 @@ class MemberView:
 
 @dataclass(frozen=True, slots=True)
 class Committee:
-    """Whose keys orders are sealed to; modulus: of the Paillier key."""
+    """Whose keys orders are sealed to, and who signs; modulus: of the Paillier key.
+
+    key_epoch: how often shares or key were changed; history: the first committee, then the log's entries that
+    put the others into office, canonical bytes.
+    """
 
     threshold: Uint
     members: list[MemberView]
     key_id: HashText
     modulus: HexText
+    key_epoch: Uint
+    history: list[HexText]
 
     @staticmethod
-    def of(view: MarketView, signers: Signers) -> Committee:
-        """The one committee of the venue."""
-        members = [MemberView(i, address_hex(a)) for i, a in sorted(signers.addresses.items())]
-        key = view.terms.key
-        return Committee(signers.threshold, members, hex_text(key.key_id), hex_text(key.encode()))
+    def of(tenures: Tenures) -> Committee:
+        """The one in office, and those before it."""
+        now = tenures.current
+        members = [MemberView(i, address_hex(a)) for i, a in sorted(now.signers.addresses.items())]
+        return Committee(
+            now.signers.threshold,
+            members,
+            hex_text(now.key.key_id),
+            hex_text(now.key.encode()),
+            now.key_epoch,
+            [hex_text(entry) for entry in tenures.encode()],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +153,7 @@ class MarketDetail:
     terms: HexText
 
     @staticmethod
-    def of(view: MarketView, signers: Signers, operator: Address) -> MarketDetail:
+    def of(view: MarketView, tenures: Tenures, operator: Address) -> MarketDetail:
         """Of a market."""
         terms, instrument = view.terms, view.instrument
         market, grid = terms.market, terms.market.grid
@@ -146,7 +162,7 @@ class MarketDetail:
             for address, units in ((market.base, instrument.base), (market.quote, instrument.quote))
         )
         return MarketDetail(
-            summary=MarketItem.of(view),
+            summary=MarketItem.of(view, tenures),
             base=base,
             quote=quote,
             lot=market.lot,
@@ -167,6 +183,6 @@ class MarketDetail:
             settle_window=terms.settle_window,
             tokens=[address_hex(token) for token in terms.tokens],
             auditor_keys=[hex_text(key.encode()) for key in terms.auditor_keys],
-            committee=Committee.of(view, signers),
+            committee=Committee.of(tenures),
             terms=hex_text(terms_message(terms, 0).encode()),
         )

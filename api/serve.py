@@ -1,4 +1,4 @@
-"""The venue's process: `python -m api.serve FOLDER SOCKETS`, started by `darkpool up`.
+"""The venue's process: `python -m api.serve FOLDER`, started by `darkpool up`.
 
 It ends when its standard input does, or by SIGTERM; killed at any moment, the next one goes on from the log.
 """
@@ -22,7 +22,9 @@ from compliance.office import Office
 from compliance.screened_disclosure import ScreenedDisclosure
 from darkpool import eip712, parent
 from darkpool.alone import alone
+from darkpool.committee.meeting import Meeting
 from darkpool.config import Settings
+from darkpool.convening import meeting_of
 from darkpool.deployment import Deployment, operator_key
 from darkpool.errors import DarkpoolError
 from darkpool.operator import open_venue
@@ -35,7 +37,7 @@ KEEP_ALIVE_SECONDS: Final = 30
 LOCK: Final = "venue.lock"
 
 
-async def _serve(folder: Path, settings: Settings, sockets: Path) -> None:
+async def _serve(folder: Path, settings: Settings, meeting: Meeting) -> None:
     end_process_on_defects()
     offices: list[Office] = []
 
@@ -43,7 +45,7 @@ async def _serve(folder: Path, settings: Settings, sockets: Path) -> None:
         domain = eip712.Domain(deployment.chain_id, deployment.vault)
         offices.append(await open_office(stack, venue, folder, deployment.venue, domain))
 
-    async with open_venue(folder, settings, sockets, screened) as venue:
+    async with open_venue(folder, settings, meeting, screened) as venue:
         (office,) = offices
         desk = office.desk
         disclosure = ScreenedDisclosure(venue, operator_key(folder), desk.recorder, desk.plugins)
@@ -77,17 +79,18 @@ async def _serve(folder: Path, settings: Settings, sockets: Path) -> None:
 
 def main(arguments: list[str]) -> int:
     """Serve a venue. Exit code 2 for wrong arguments or settings."""
-    if len(arguments) != 2:  # noqa: PLR2004
-        sys.stderr.write("usage: python -m api.serve FOLDER SOCKETS\n")
+    if len(arguments) != 1:
+        sys.stderr.write("usage: python -m api.serve FOLDER\n")
         return 2
-    folder, sockets = map(Path, arguments)
+    folder = Path(arguments[0])
     os.umask(0o077)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         settings = Settings.load(folder)
+        meeting = meeting_of(folder, settings)
         with alone(folder / LOCK), asyncio.Runner(loop_factory=_loop) as runner:
-            runner.run(parent.while_it_lives(_serve(folder, settings, sockets)))
+            runner.run(parent.while_it_lives(_serve(folder, settings, meeting)))
     except DarkpoolError as error:
         sys.stderr.write(error.rendered() + "\n")
         return error.exit_code

@@ -170,15 +170,16 @@ def note_key(order_node: NodeKey) -> bytes:
 # --- AEAD notes -------------------------------------------------------------------------------------
 
 
-def seal(key: bytes, plaintext: bytes, associated: bytes) -> bytes:
+def seal(key: bytes, plaintext: bytes, associated: bytes, limit: int = MAX_NOTE_BYTES) -> bytes:
     """AES-256-GCM: nonce || ciphertext || tag, 28 bytes longer than the plaintext.
 
     `associated` is bound but not carried. One key may seal up to 2^32 notes (random nonces, SP 800-38D 8.3).
-    Raises ParameterError for a key not of 32 bytes, a plaintext over 1 KiB or associated data over 64 KiB.
+    Raises ParameterError for a key not of 32 bytes, a plaintext above the limit, which is 1 KiB for notes, or
+    associated data over 64 KiB.
     """
     _check_key("note key", key)
-    if len(plaintext) > MAX_NOTE_BYTES:
-        raise ParameterError(f"note: {len(plaintext)} bytes, the limit is {MAX_NOTE_BYTES}")
+    if len(plaintext) > limit:
+        raise ParameterError(f"note: {len(plaintext)} bytes, the limit is {limit}")
     _check_associated(associated)
     nonce = os.urandom(NONCE_BYTES)
     cipher = AES.new(key, AES.MODE_GCM, nonce=nonce, mac_len=TAG_BYTES)
@@ -187,7 +188,7 @@ def seal(key: bytes, plaintext: bytes, associated: bytes) -> bytes:
     return nonce + ciphertext + tag
 
 
-def open_(key: bytes, sealed: bytes, associated: bytes) -> bytes:
+def open_(key: bytes, sealed: bytes, associated: bytes, limit: int = MAX_NOTE_BYTES) -> bytes:
     """The plaintext of `seal`.
 
     Raises DecodeError for an impossible length, VerificationError if key, note and associated data do not
@@ -195,7 +196,7 @@ def open_(key: bytes, sealed: bytes, associated: bytes) -> bytes:
     """
     _check_key("note key", key)
     _check_associated(associated)
-    _check_length("sealed note", sealed, NOTE_OVERHEAD, MAX_NOTE_BYTES)
+    _check_length("sealed note", sealed, NOTE_OVERHEAD, limit)
     cipher = AES.new(key, AES.MODE_GCM, nonce=sealed[:NONCE_BYTES], mac_len=TAG_BYTES)
     cipher.update(associated)
     try:

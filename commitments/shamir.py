@@ -11,6 +11,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import combinations
 from typing import Final, Protocol
 
 from commitments.errors import ParameterError, VerificationError
@@ -105,6 +106,22 @@ def reconstruct(shares: Mapping[int, int], n: int, t: int) -> int:
                 "at least one of them is false",
             )
     return _at(shares, base, 0)
+
+
+def false_shares(shares: Mapping[int, int], t: int) -> tuple[int, ...]:
+    """Whose shares, of m that do not all agree, are off the polynomial of all others.
+
+    With at most (m - t - 1) // 2 false ones there is exactly one polynomial of degree <= t that all others
+    lie on (unique decoding of a Reed-Solomon word); beyond that nobody can be named, and nobody is. m is that
+    of a committee, so every set of t+1 is tried.
+    """
+    indices = tuple(sorted(shares))
+    most = (len(indices) - t - 1) // 2
+    for base in combinations(indices, t + 1) if most > 0 else ():
+        off = tuple(j for j in indices if j not in base and _at(shares, base, j) != shares[j])
+        if len(off) <= most:
+            return off
+    return ()
 
 
 def centred(value: int) -> int:

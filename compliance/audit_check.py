@@ -149,7 +149,7 @@ class _Verifier:
         answer, info = self._file.answer, self._market
         domain, operator = info.terms.domain, info.operator
         for other in self._file.infos.values():
-            if (other.terms.domain, other.operator, other.signers) != (domain, operator, info.signers):
+            if (other.terms.domain, other.operator, other.tenures) != (domain, operator, info.tenures):
                 raise PeerFault("its markets are of several venues", peer="venue")
         answer.receipt.check(domain, operator, self._auditor, self._query.hash, answer.hash)
         return 1
@@ -177,7 +177,7 @@ class _Verifier:
             rounds.append(RoundList(row.view, listed.abandoned))
         if not rounds:
             raise NotComplete("no round of these days has been sealed yet")
-        lists = check_lists(rounds, query.market, query.days, info.terms.domain, info.signers)
+        lists = check_lists(rounds, query.market, query.days, info.terms.domain, info.tenures)
         self._lists = lists
         if lists.unsigned:
             numbers = ", ".join(map(str, lists.unsigned[:8]))
@@ -193,6 +193,7 @@ class _Verifier:
             self._account,
             self._file.orders,
             info.terms,
+            info.tenures,
             self._keys,
             backend=self._backend,
             opener=self._opener,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Protocol
 
 from commitments.encoding import Reader
@@ -16,11 +15,10 @@ from darkpool.client.answers import MarketInfo
 from darkpool.client.round_fills import cleared_of, signed_result
 from darkpool.errors import PeerFault
 from darkpool.listing import RoundResult, token_movements
-from darkpool.market import Grid
 from darkpool.order import Terms, order_hash
 from darkpool.settlement import Settlement
 from darkpool.store.records import SettlementState
-from darkpool.types import Address, Quanta
+from darkpool.types import Address
 from darkpool.windows import window
 
 
@@ -48,7 +46,7 @@ def info_of(file: Published, market: bytes) -> MarketInfo:
 
 
 def terms_of(file: Published, row: AuditedRound) -> Terms:
-    """The terms a round was cleared under, by an order of its list: lot and grid may be others now.
+    """The terms a round was cleared under, by an order of its list: key, lot and grid may be others now.
 
     Raises PeerFault, CommitmentsError.
     """
@@ -59,13 +57,13 @@ def terms_of(file: Published, row: AuditedRound) -> Terms:
     s = Statement.read(Reader(raw))
     if s.market != row.market:
         raise PeerFault(f"round {row.number}: an order of another market is in it", peer="committee")
-    grid = Grid(Quanta(s.p_0), Quanta(s.tick), s.levels)
-    return replace(info.terms, market=replace(info.terms.market, lot=Quanta(s.lot), grid=grid))
+    return info.terms_of(s)
 
 
 def result_of(file: Published, row: AuditedRound) -> RoundResult:
     """A round's result, certified by the committee. Raises PeerFault."""
-    return signed_result(terms_of(file, row), info_of(file, row.market).signers, row.view, row.result)
+    signers = info_of(file, row.market).tenures.at(row.view.sealed_at).signers
+    return signed_result(terms_of(file, row), signers, row.view, row.result)
 
 
 def rounds_of(
@@ -96,12 +94,13 @@ def check_rounds(
             raise PeerFault(f"{name}: round {number} is not among its rounds", peer="venue")
     cleared = []
     for terms, row, result in rounds_of(file, settlement):
-        row.view.check(info.terms.domain, info.signers)
+        row.view.check(info.terms.domain, info.tenures.at(row.view.sealed_at).signers)
         cleared.append(cleared_of(terms, row.view, result))
     s = signed.settlement
     if window(cleared, s.id, s.epoch).settlement != s:
         raise PeerFault(f"{name}: it is not the sum of its rounds", peer="committee")
-    signed.check(set(info.signers.addresses.values()), 2 * info.signers.threshold + 1)
+    then = info.tenures.at(s.sealed_at)  # no signer goes before what was sealed is settled or void
+    signed.check(set(then.signers.addresses.values()), then.quorum)
 
 
 def check_landed(file: Published, settlement: AuditedSettlement, account: Address) -> int:

@@ -146,7 +146,7 @@ class AuditorClient:
         except DecodeError as error:
             raise PeerFault(str(error), peer="venue") from None
         known = self.connection.any
-        if (info.terms.market.id, info.signers, info.operator) != (market, known.signers, known.operator):
+        if (info.terms.market.id, info.tenures, info.operator) != (market, known.tenures, known.operator):
             raise PeerFault("it describes a market otherwise each time", peer="venue")
         got.markets[market] = data
 

@@ -75,8 +75,8 @@ def answer(member: Member, request: Request) -> SealedAnswer:
 
     Raises OrderRefused for an order without a handle for the key, or whose proof does not hold.
     """
-    key = request.info.terms.key
-    plain = handles.answer(member.share, request.sealed, request.legal_reference, key).encode()
+    keys = request.info.tenures.keys
+    plain = handles.answer(member.share, request.sealed, request.legal_reference, *keys).encode()
     chunks = [plain[start : start + MAX_BOX_BYTES] for start in range(0, len(plain), MAX_BOX_BYTES)]
     place = request.digest, member.share.index, len(chunks)
     boxes = tuple(

@@ -81,7 +81,7 @@ class Request:
     @cached_property
     def sealed(self) -> tuple[SealedOrder, ...]:
         """Its orders, not checked. Raises DecodeError."""
-        return tuple(SealedOrder.decode(raw, self.info.terms.key) for raw in self.orders.values())
+        return tuple(self.info.order(raw) for raw in self.orders.values())
 
     @cached_property
     def digest(self) -> bytes:

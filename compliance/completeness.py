@@ -14,14 +14,15 @@ before any list was sealed is in no list: it never could trade, and only the log
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Final, TypeAlias
 
 from commitments.encoding import Reader
 from commitments.errors import CommitmentsError
 from commitments.order_statement import Statement
+from commitments.paillier import PublicKey
 from compliance.opening import NATIVE, Opened, Reason, Refusal, open_order
 from compliance.view_keys import ViewKey
 from darkpool import eip712
@@ -29,9 +30,9 @@ from darkpool.admission import DAY_SLACK_SECONDS
 from darkpool.certificates import check_abandoned
 from darkpool.errors import ConfigError, OrderRefused, PeerFault
 from darkpool.listing import RoundResult
-from darkpool.netting import Signers
 from darkpool.order import Terms, order_hash
 from darkpool.sealed_view import SealedListView
+from darkpool.tenure import Tenures
 from darkpool.types import Address, Nonce, Signature
 
 _SECONDS_PER_DAY: Final = 86_400
@@ -107,7 +108,7 @@ def check_lists(
     market: bytes,
     days: tuple[int, int],
     domain: eip712.Domain,
-    signers: Signers,
+    tenures: Tenures,
 ) -> Lists:
     """The lists of a market for those days (first and last, UTC days since 1970-01-01), by number.
 
@@ -131,13 +132,14 @@ def check_lists(
     start, end = first_day * _SECONDS_PER_DAY, (last_day + 1) * _SECONDS_PER_DAY
     if views[0].round > 1 and views[0].sealed_at >= start - DAY_SLACK_SECONDS:  # 2
         raise PeerFault(f"sealed lists: those before {views[0].round} are missing", peer=_VENUE)
-    unsigned = tuple(listed.sealed.round for listed in rounds if not _vouched(listed, domain, signers))  # 3
+    unsigned = tuple(listed.sealed.round for listed in rounds if not _vouched(listed, domain, tenures))  # 3
     closed = views[-1].sealed_at >= end + DAY_SLACK_SECONDS
     return Lists(tuple(rounds), first_day, last_day, unsigned, closed)
 
 
-def _vouched(listed: RoundList, domain: eip712.Domain, signers: Signers) -> bool:
+def _vouched(listed: RoundList, domain: eip712.Domain, tenures: Tenures) -> bool:
     sealed = listed.sealed
+    signers = tenures.at(sealed.sealed_at).signers
     sealed.check_leaves()
     if sealed.signatures:
         sealed.check(domain, signers)
@@ -199,6 +201,7 @@ def examine(
     account: Address,
     orders: Mapping[bytes, bytes],
     terms: Terms,
+    tenures: Tenures,
     keys: Collection[ViewKey],
     *,
     backend: str = NATIVE,
@@ -207,8 +210,8 @@ def examine(
     """Open every order of the account in the lists. `orders`: hash -> accepted bytes, from anywhere.
 
     An order whose bytes are not given, or that does not open (compliance/opening.py), is a refusal; so
-    nothing is left out because somebody would rather not show it. `terms`: the market's, of whatever grid;
-    `opener`: who opens them, all at once.
+    nothing is left out because somebody would rather not show it. `terms`: the market's, of whatever grid
+    and committee key; `opener`: who opens them, all of one committee key at once.
     """
     found: list[tuple[bytes, Nonce, tuple[int, ...]]] = []
     jobs: list[Listed] = []
@@ -223,9 +226,24 @@ def examine(
             continue
         found.append((digest, nonce, rounds))
         jobs.append(Listed(digest, leaf, raw))
-    outcomes = opener(jobs, terms, keys, backend)
-    findings = (Finding(*names, outcome) for names, outcome in zip(found, outcomes, strict=True))
+    outcomes: dict[bytes, Opened | Refusal] = {}
+    for key, sealed_to in _by_key(jobs, tenures).items():
+        opened = opener(sealed_to, replace(terms, key=key), keys, backend)
+        outcomes |= {job.hash: outcome for job, outcome in zip(sealed_to, opened, strict=True)}
+    findings = (Finding(*names, outcomes[names[0]]) for names in found)
     return Report(account, lists, tuple(findings), later)
+
+
+def _by_key(jobs: Iterable[Listed], tenures: Tenures) -> dict[PublicKey, list[Listed]]:
+    """The orders by the committee key they are sealed to; by the present one if that cannot be read."""
+    found: dict[PublicKey, list[Listed]] = {}
+    for job in jobs:
+        try:
+            key = tenures.key(Statement.read(Reader(job.raw or b"")).key_id)
+        except CommitmentsError:
+            key = tenures.current.key
+        found.setdefault(key, []).append(job)
+    return found
 
 
 def check_consumed(lists: Lists, account: Address, results: Mapping[int, RoundResult]) -> None:

@@ -62,8 +62,8 @@ async def day_orders(
         for leaf in view.leaves:
             if leaf[:20] == account and leaf[-32:] not in raws:
                 raws[leaf[-32:]] = await _bytes(api, market, number, leaf[-32:])
-    lists = check_lists(rounds, market, days, info.terms.domain, info.signers)
-    report = examine(lists, account, raws, info.terms, ())
+    lists = check_lists(rounds, market, days, info.terms.domain, info.tenures)
+    report = examine(lists, account, raws, info.terms, info.tenures, ())
     return DayOrders(_sealed(report, raws, info), lists)
 
 
@@ -72,7 +72,7 @@ def _sealed(report: Report, raws: dict[bytes, bytes], info: MarketInfo) -> tuple
     for refusal in report.refusals:
         if refusal.reason is not Reason.OUT_OF_SCOPE:
             raise PeerFault(refusal.message, refusal.hint, "venue")
-    return tuple(SealedOrder.decode(raws[finding.hash], info.terms.key) for finding in report.findings)
+    return tuple(info.order(raws[finding.hash]) for finding in report.findings)
 
 
 async def _bytes(api: DisclosureApi, market: bytes, number: int, digest: bytes) -> bytes:

@@ -22,10 +22,10 @@ from commitments.encoding import Writer
 from commitments.errors import CommitmentsError, VerificationError
 from commitments.group import Point
 from commitments.order_statement import Handle
-from commitments.order_verify import verify_batch
 from commitments.paillier import PublicKey
 from commitments.params import LABEL_AUDITOR_REQUEST, POINT_BYTES
 from commitments.pedersen import generator_g
+from compliance.committee_keys import verify_orders
 from darkpool.errors import OrderRefused
 from darkpool.market import Side
 from darkpool.order import SealedOrder
@@ -93,8 +93,8 @@ def request_context(orders: Sequence[SealedOrder], auditor: Point, legal_referen
     return sha256(bytes(writer)).digest()
 
 
-def answer(holder: Share, orders: Sequence[SealedOrder], legal_reference: str, key: PublicKey) -> Partial:
-    """An authority's answer to a request for these orders, sealed under that committee key. Confidential.
+def answer(holder: Share, orders: Sequence[SealedOrder], legal_reference: str, *keys: PublicKey) -> Partial:
+    """An authority's answer to a request for these orders, sealed to those committee keys. Confidential.
 
     Every proof is checked first: it says that the sender knew what its handles hide. Without that, anyone
     could ask for somebody else's handles, copied into an order of its own.
@@ -103,7 +103,7 @@ def answer(holder: Share, orders: Sequence[SealedOrder], legal_reference: str, k
     points = handle_points(orders, holder.key)
     context = request_context(orders, holder.key, legal_reference)
     try:
-        verify_batch(key, [order.claim for order in orders])
+        verify_orders(orders, keys)
         return partial(holder, points, context)
     except CommitmentsError as error:
         raise OrderRefused(

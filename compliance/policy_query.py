@@ -46,9 +46,9 @@ def request_of(done: Audit, authority: Authority, auditor: Auditor, key: Private
         raise OrderRefused(
             "request: no sealed list of these days has an order of the account", "ask for other days", _CODE
         )
-    terms_key, found, without = done.info.terms.key, {}, []
+    found, without = {}, []
     for finding in done.report.findings:
-        order = SealedOrder.decode(done.file.orders[finding.hash], terms_key)
+        order = done.info.order(done.file.orders[finding.hash])
         if authority.sharing.key in order.statement.auditor_keys:
             found[finding.hash] = order.raw
         else:

@@ -24,13 +24,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from commitments import order_verify, range_proof
+from commitments import range_proof
 from commitments.encoding import Reader, Writer
 from commitments.errors import CommitmentsError, DecodeError, ParameterError, VerificationError
 from commitments.group import Point
 from commitments.paillier import PublicKey
 from commitments.params import GROUP_ORDER, LABEL_PREDICATE
 from commitments.pedersen import Opening, generator_g
+from compliance.committee_keys import verify_orders
 from darkpool.eip712 import Domain
 from darkpool.errors import OrderRefused
 from darkpool.market import Side
@@ -194,13 +195,13 @@ def prove(predicate: Predicate, orders: Sequence[OwnOrder]) -> PredicateProof:
     return PredicateProof(predicate, tuple(proofs))
 
 
-def verify(proof: PredicateProof, orders: Sequence[SealedOrder], key: PublicKey) -> None:
+def verify(proof: PredicateProof, orders: Sequence[SealedOrder], *keys: PublicKey) -> None:
     """Raises OrderRefused naming what failed unless the predicate holds of exactly these orders.
 
-    `orders`: all those the verifier wants it to hold of, from the sealed lists; `key`: the committee key they
-    are sealed to. Their account, market, lot, chain and contract must be the predicate's. Signature and proof
-    of every order are checked too, because the predicate rests on both. Whether bounds and purpose are those
-    that were asked for is for the caller to see.
+    `orders`: all those the verifier wants it to hold of, from the sealed lists; `keys`: the committee keys
+    they are sealed to. Their account, market, lot, chain and contract must be the predicate's. Signature and
+    proof of every order are checked too, because the predicate rests on both. Whether bounds and purpose are
+    those that were asked for is for the caller to see.
     """
     predicate = proof.predicate
     _check_named(predicate, orders)
@@ -208,7 +209,7 @@ def verify(proof: PredicateProof, orders: Sequence[SealedOrder], key: PublicKey)
     for order in orders:
         check_order_signature(domain, order.statement, order.hash, order.signature)
     try:
-        order_verify.verify_batch(key, [order.claim for order in orders])
+        verify_orders(orders, keys)
     except CommitmentsError as error:
         raise _refused("orders", str(error)) from None
     zero = Point.identity()

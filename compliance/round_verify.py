@@ -87,7 +87,7 @@ class _Verifier:
         view.check_leaves()
         if not view.signatures:
             raise Waiting("it has no result: it is under way, or it was aborted and its orders released")
-        view.check(self._info.terms.domain, self._info.signers)
+        view.check(self._info.terms.domain, self._info.tenures.at(view.sealed_at).signers)
         return len(view.leaves)
 
     def _signed(self) -> int:
@@ -97,7 +97,7 @@ class _Verifier:
             if raw is None:
                 raise PeerFault(f"order 0x{digest.hex()} was not handed out", peer="venue")
             try:
-                order = SealedOrder.decode(raw, info.terms.key)
+                order = info.order(raw)
                 check_order_signature(info.terms.domain, order.statement, order.hash, order.signature)
             except (CommitmentsError, OrderRefused) as error:
                 raise PeerFault(f"order 0x{digest.hex()}: {error}", peer="committee") from None
@@ -109,9 +109,10 @@ class _Verifier:
         return len(self._orders)
 
     def _proven(self) -> int:
-        for position, refusal in sorted(
-            self._prover(self._info.terms.key, [order.raw for order in self._orders]).items()
-        ):
+        if not self._orders:
+            return 0
+        key = self._info.tenures.key(self._orders[0].statement.key_id)  # another one's would not decode
+        for position, refusal in sorted(self._prover(key, [order.raw for order in self._orders]).items()):
             digest = self._orders[position].hash
             raise PeerFault(f"order 0x{digest.hex()}: {refusal.message}", peer="committee")
         return len(self._orders)

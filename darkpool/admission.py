@@ -79,6 +79,8 @@ def _check_form(raw: bytes, terms: Terms) -> None:
 
 
 def _malformed(error: DecodeError) -> OrderRefused:
+    if error.field == "key_id":  # the committee's key was changed while it waited
+        return OrderRefused(str(error), "fetch the market's terms and seal anew", "terms-mismatch")
     hint = "send the canonical encoding of an order of this market"
     return OrderRefused(str(error), hint, "order-malformed")
 

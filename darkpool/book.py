@@ -15,6 +15,7 @@ from typing import Final
 from commitments import merkle
 from commitments.errors import VerificationError
 from commitments.group import Point
+from commitments.paillier import PublicKey
 from commitments.pedersen import generator_g
 from darkpool import eip712
 from darkpool.account import NONCES_PER_WORD, Ledger
@@ -28,6 +29,7 @@ from darkpool.types import Address, Nonce, Tick, address_hex
 
 MAX_OPEN_PER_ACCOUNT: Final = 512  # decoys count
 MAX_WORDS: Final = 3  # of one account's nonces: each word is a row of the settlement
+NEW_KEY: Final = "new committee key"
 
 
 class End(StrEnum):
@@ -277,6 +279,12 @@ class Book:
             level = Tick(min(max(price - grid.p_0, 0) // grid.tick, grid.last))
             self.round = replace(self.round, market=terms.market, reference=level)
         self.terms, self.terms_at = terms, at
+        return ended
+
+    def change_key(self, key: PublicKey, at: int) -> list[Ended]:
+        """The same market under another committee key, for which no standing order is sealed."""
+        ended = self.release(self.standing, End.RELEASED, NEW_KEY)
+        self.terms, self.terms_at = replace(self.terms, key=key), at
         return ended
 
     def open_round(self, market_round: Round) -> list[Ended]:

@@ -25,6 +25,7 @@ from darkpool.config_groups import (
     AdmissionSettings,
     ApiSettings,
     ChainSettings,
+    CommitteeSettings,
     ComplianceSettings,
     DatabaseSettings,
     Group,
@@ -34,6 +35,7 @@ from darkpool.config_groups import (
     SettlementSettings,
     TokenSettings,
     VenueSettings,
+    WorkersSettings,
 )
 from darkpool.config_text import problem, rendered
 from darkpool.errors import ConfigError
@@ -44,6 +46,7 @@ __all__ = [
     "AdmissionSettings",
     "ApiSettings",
     "ChainSettings",
+    "CommitteeSettings",
     "ComplianceSettings",
     "DatabaseSettings",
     "MarketSettings",
@@ -53,6 +56,7 @@ __all__ = [
     "SettlementSettings",
     "TokenSettings",
     "VenueSettings",
+    "WorkersSettings",
     "example",
 ]
 
@@ -68,6 +72,7 @@ class Settings(Group):
     """All settings, checked against each other; the defaults are a venue on a chain of its own."""
 
     venue: VenueSettings = Field(default=VenueSettings(), description="the venue")
+    committee: CommitteeSettings = Field(default=CommitteeSettings(), description="the committee")
     api: ApiSettings = Field(default=ApiSettings(), description="the REST service")
     database: DatabaseSettings = Field(default=DatabaseSettings(), description="the operator's database")
     chain: ChainSettings = Field(default=ChainSettings(), description="the chain")
@@ -76,6 +81,7 @@ class Settings(Group):
         default=SettlementSettings(), description="when rounds are netted and settled"
     )
     admission: AdmissionSettings = Field(default=AdmissionSettings(), description="verification of orders")
+    workers: WorkersSettings = Field(default=WorkersSettings(), description="who does the heavy work")
     compliance: ComplianceSettings = Field(default=ComplianceSettings(), description="the compliance desk")
     token: tuple[TokenSettings, ...] = Field(
         default=TOKENS, min_length=2, max_length=MAX_TOKENS, description="the vault's tokens, in its order"
@@ -137,10 +143,12 @@ class Settings(Group):
             raise ConfigError(
                 f"venue: {members} members with threshold {threshold}; there must be at least "
                 f"2 * threshold + 1, and at most {MAX_MASK_SETS} sets of `threshold` of them",
-                "for example 3 and 1, or 5 and 2",
+                "for example 4 and 1, or 6 and 2",
             )
         self._check_delays()
         self._check_windows()
+        if self.workers.kind == "ray" and not self.workers.address:
+            raise ConfigError("workers: kind is ray, and address is empty", "give HOST:PORT, or auto")
         if not self.chain.rpc_url and (self.chain.vault or any(t.address for t in self.token)):
             raise ConfigError(
                 "chain.rpc_url is empty, so a new chain is started, which cannot have this vault or token",

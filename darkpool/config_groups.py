@@ -73,6 +73,13 @@ JsonPath = Annotated[
 ]
 
 
+ClusterAddress = Annotated[
+    str,
+    Text(
+        "HOST:PORT, auto or empty",
+        lambda t: re.fullmatch(r"(auto|[A-Za-z0-9.-]{1,253}:[0-9]{1,5})?", t) is not None,
+    ),
+]
 Module = Annotated[
     str,
     Text(
@@ -95,9 +102,17 @@ class VenueSettings(Group):
     profile: Literal["production", "development", "insecure-test"] = Field(
         default="production", description="size of the keys; only production is secure"
     )
-    members: Whole = Field(default=3, ge=3, le=MAX_MEMBERS, description="members of the committee")
+    members: Whole = Field(default=4, ge=3, le=MAX_MEMBERS, description="members of the committee")
     threshold: Whole = Field(
         default=1, ge=1, le=7, description="members that may collude and still learn nothing"
+    )
+
+
+class CommitteeSettings(Group):
+    """Where the members are (docs/committee.md)."""
+
+    file: FilePath = Field(
+        default="", description="committee.json of members that run elsewhere; if empty, they run here"
     )
 
 
@@ -236,6 +251,20 @@ class AdmissionSettings(Group):
         default=1024, ge=1, le=65_536, description="orders waiting, beyond which clients wait"
     )
     workers: Whole = Field(default=0, ge=0, le=256, description="processes that verify, 0 for one a core")
+
+
+class WorkersSettings(Group):
+    """Who does the heavy work: verification of orders, opening of sums (docs/scaling.md)."""
+
+    kind: Literal["processes", "ray"] = Field(
+        default="processes", description="processes of this machine, or a Ray cluster"
+    )
+    address: ClusterAddress = Field(
+        default="", description="for ray: the head of the cluster, or auto for the one of this machine"
+    )
+    seconds: Whole = Field(
+        default=60, ge=1, le=3600, description="longest time for a batch, before it is done elsewhere"
+    )
 
 
 class PluginSettings(Group):

@@ -1,9 +1,9 @@
 """What makes one venue of a data folder: committee, operator's key, vault and tokens on a chain.
 
     darkpool.toml    settings (config.py)
-    venue.json       public: identity, chain, vault, tokens, committee key and signers
+    venue.json       public: identity, chain, vault, tokens, key and signers of the first committee
     operator.key     secret: signs receipts and pays gas
-    member-1 …       secret: one home for each member (committee/home.py)
+    committee.json and the members: see convening.py
     venue.db         the operator's database, unless settings name another
 
 Everything is made once, and each file is written whole or not at all: whoever is interrupted starts again.
@@ -14,22 +14,17 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from commitments.errors import CommitmentsError
 from commitments.paillier import PublicKey, public_key
-from commitments.params import PROFILES
 from darkpool import eip712
 from darkpool.chain import Chain, Token, VaultTerms
-from darkpool.committee.home import SEAT
-from darkpool.committee.seat import Seat, ceremony
 from darkpool.config import FILE, MarketSettings, Settings
 from darkpool.errors import ConfigError
-from darkpool.house import signers_of
 from darkpool.jsontext import parsed
 from darkpool.market import Grid, Market
 from darkpool.message import Message
@@ -48,7 +43,10 @@ NO_POLICY: Final = PolicyTerms()
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """Where a venue lives. `tokens` as the vault has them, in the order of the settings."""
+    """Where a venue lives. `tokens` as the vault has them, in the order of the settings.
+
+    key, signers: of its first committee; its log says which one is in office (tenure.py).
+    """
 
     venue: bytes
     chain_id: int
@@ -170,41 +168,18 @@ def operator_key(folder: Path) -> PrivateKey:
     return key
 
 
-def member_home(folder: Path, index: int) -> Path:
-    """Where member `index` lives."""
-    return folder / f"member-{index}"
-
-
-def seats_of(folder: Path, settings: Settings, progress: Callable[[int], None]) -> list[Seat]:
-    """The committee's seats, dealt at the first call (a dealer's ceremony: it must be trusted to forget).
-
-    `progress` is told how many candidates for primes were tested. Raises ConfigError.
-    """
-    members, threshold = settings.venue.members, settings.venue.threshold
-    homes = [member_home(folder, i) for i in range(1, members + 1)]
-    if all((home / SEAT).exists() for home in homes):
-        seats = [Seat.load(home / SEAT) for home in homes]
-        if (seats[0].committee.members, seats[0].committee.threshold) != (members, threshold):
-            raise ConfigError(
-                f"venue.members: {members} with threshold {threshold}, but another committee was dealt",
-                "restore the settings, or use a new folder",
-            )
-        return seats
-    if (folder / VENUE).exists():
-        raise ConfigError(f"{folder}: a member's seat is missing", "restore it from a backup")
-    for home in homes:  # of a ceremony that was interrupted
-        shutil.rmtree(home, ignore_errors=True)
-    seats = ceremony(PROFILES[settings.venue.profile], members, threshold, progress)
-    for home, seat in zip(homes, seats, strict=True):
-        home.mkdir(mode=0o700)
-        seat.save(home / SEAT)
-    return seats
-
-
 def deploy(
-    folder: Path, settings: Settings, chain: Chain, seats: Sequence[Seat], key: PrivateKey
+    folder: Path,
+    settings: Settings,
+    chain: Chain,
+    committee: PublicKey,
+    signers: Signers,
+    key: PrivateKey,
 ) -> Deployment:
-    """The venue's vault, attached to or deployed at the first call. Raises ConfigError, ChainError."""
+    """The venue's vault, attached to or deployed by `key` at the first call.
+
+    `committee` and `signers` are of its first committee. Raises ConfigError, ChainError.
+    """
     found = Deployment.load(folder)
     if found is not None:
         if found.chain_id != chain.chain_id:
@@ -214,7 +189,6 @@ def deploy(
         chain.attach(found.vault)
         _check_clocks(settings, chain)
         return found
-    signers = signers_of(seats)
     if settings.chain.vault:
         chain.attach(parse_address(settings.chain.vault))
         if (number := chain.next_id()) != 1:
@@ -236,7 +210,7 @@ def deploy(
         chain.chain_id,
         chain.vault,
         tuple(token.contract for token in chain.tokens),
-        seats[0].committee.key,
+        committee,
         signers,
         chain.settle_window(),
     )

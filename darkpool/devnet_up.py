@@ -12,7 +12,8 @@ from typing import Self
 from darkpool import devnet
 from darkpool.chain import Chain
 from darkpool.config import Settings
-from darkpool.deployment import Deployment, deploy, operator_key, seats_of
+from darkpool.convening import convened
+from darkpool.deployment import Deployment, deploy, operator_key
 from darkpool.errors import ConfigError
 from darkpool.progress import Progress
 from darkpool.services import connected, free_port
@@ -86,11 +87,13 @@ async def devnet_up(
         program, url = devnet.program(folder, settings.chain.block_seconds)
         supervisor = await stack.enter_async_context(Supervisor([program]))
         chain = await connected(url, settings.chain.finality_blocks, progress)
-        seats = await asyncio.to_thread(
-            seats_of, folder, settings, lambda tested: progress("key ceremony", tested, None)
-        )
         key = operator_key(folder)
-        deployment = await asyncio.to_thread(deploy, folder, settings, chain, seats, key)
+        found = await asyncio.to_thread(
+            convened, folder, settings, key, lambda tested: progress("key ceremony", tested, None)
+        )
+        deployment = await asyncio.to_thread(
+            deploy, folder, settings, chain, found.committee.key, found.signers, key
+        )
         await asyncio.to_thread(_mint, chain, key, wanted)
         yield Devnet(deployment, url, supervisor)
 

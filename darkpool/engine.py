@@ -22,7 +22,8 @@ from darkpool.admission import Tentative
 from darkpool.book import Book
 from darkpool.chain import Chain
 from darkpool.chain_events import MAX_BLOCKS, chain_message, next_block
-from darkpool.committee.coordinator import Certificate, Coordinator, DigestOf
+from darkpool.committee.coordinator import Coordinator
+from darkpool.committee.outcome import Certificate, DigestOf
 from darkpool.effects import Change, Effects
 from darkpool.errors import ChainError, OrderRefused, PeerFault, Unavailable
 from darkpool.listing import ListedOrder, SealedList
@@ -73,7 +74,10 @@ It raises nothing: what it could not write it makes again from the log.
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """How a round was brought to its end, or as far as it got: then certificate is None, for `reason`."""
+    """How a round was brought to its end, or as far as it got: then certificate is None, for `reason`.
+
+    With a certificate `reason` says why nothing came out or, of a result, who was left out and why.
+    """
 
     round: Round
     sealed: SealedList
@@ -104,7 +108,8 @@ class Engine:
         self.submitter, self._threads, self._project = submitter, threads, project
         self._max_unsettled = max_unsettled
         self._turn = asyncio.Lock()
-        self._clearing = asyncio.Lock()
+        self.clearing: Final = asyncio.Lock()
+        """Held while a round is brought to its end, or the committee is changed: never both."""
         self._following = asyncio.Lock()
         self._windows = asyncio.Lock()
         self.signatures: dict[bytes, tuple[Signature, ...]] = {}
@@ -274,7 +279,7 @@ class Engine:
         Raises OrderRefused if it may not be sealed now, and ChainError, PeerFault or Unavailable if something
         it will need is away: then it stays open. Once sealed, nothing is raised but StoreError.
         """
-        async with self._clearing:
+        async with self.clearing:
             await self.follow_chain()
             self.state.check_may_seal(self._max_unsettled)
             book = self.state.books[market]
@@ -299,14 +304,14 @@ class Engine:
             roots = await self.committee.sign(book.terms, sealed)
             if stopped := self.screening.stop(book):
                 return await self._conclude(book, sealed, stopped)
-            certificate = await self.committee.clear(book.terms, sealed, self._digest_of(book))
+            certificate = await self.committee.clear(book.terms, sealed, self._digest_of(book), roots)
         except (PeerFault, Unavailable) as error:
             return await self._conclude(book, sealed, str(error))
         return await self._certify(book, sealed, certificate, roots, time.perf_counter() - started)
 
     async def recover(self) -> Closed | None:
         """Bring a round to its end that was sealed before; None if there is none."""
-        async with self._clearing:
+        async with self.clearing:
             book = self.state.sealed
             if book is None:
                 return None
@@ -351,7 +356,7 @@ class Engine:
             if book.sealed is sealed:  # else its settle window passed meanwhile, and it is aborted
                 self.halt(str(error))
             return Closed(book.current_round, sealed, reason=str(error), seconds=seconds)
-        reason = certificate.reason if certificate.result is None else ""
+        reason = certificate.reason
         return Closed(book.current_round, sealed, certificate, effects.cleared, effects, seconds, reason)
 
     # --- settlements --------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from typing import Final
 from darkpool.chain import Chain, Token, VaultTerms
 from darkpool.committee.coordinator import CLEAR_SECONDS, Coordinator
 from darkpool.committee.home import Home
+from darkpool.committee.meeting import Group, Sockets
 from darkpool.committee.members import Members
 from darkpool.committee.seat import Seat
 from darkpool.committee.transport import Tap
@@ -72,7 +73,9 @@ async def open_house(
     async with AsyncExitStack() as stack:
         # Socket paths are short by law of the system, hence not below `folder`; mode 0700.
         sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dp-")))
-        members = await stack.enter_async_context(Members(homes, sockets, modules, restart=False))
+        meeting = Sockets(sockets, Group.of(seats[0].committee), tap)
+        meeting.check()
+        members = await stack.enter_async_context(Members(homes, [str(sockets)], modules, restart=False))
         chain, operator = chain or Chain.embedded(), fresh_key()
         tokens = deploy(chain, signers, operator)
         database = Database.open(sqlite_url(folder / "venue.db"))
@@ -84,7 +87,7 @@ async def open_house(
         async def read_log(first: int, limit: int) -> Sequence[bytes]:
             return await threads.store(log.store.entries, first, limit)
 
-        committee = Coordinator(signers, sockets, read_log, log.size, tap, clear_timeout)
+        committee = Coordinator(signers, meeting, read_log, log.size, clear_timeout)
         stack.push_async_callback(committee.close)
         submitter = Submitter(chain, operator, FeeLimits())
         engine = Engine(log, chain, committee, submitter, threads, lambda _done: True)

@@ -1,8 +1,8 @@
 """What became of an acknowledged order, from signed and public data alone.
 
 Either the list that 2t+1 members signed has the order in it, or a later log entry ended it for a reason that
-anybody can check: the account's own signed wish, its expiry, its request on chain, new terms, or the word of
-the operator that its policy has no place for it, which stays in the log for all to see.
+anybody can check: the account's own signed wish, its expiry, its request on chain, new terms, a new committee
+key, or the word of the operator that its policy has no place for it, which stays in the log for all to see.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from darkpool.chain_events import read_events
 from darkpool.errors import ConfigError, DarkpoolError, OrderRefused, PeerFault
 from darkpool.jsonfields import Fields, hex_text, read_hex
 from darkpool.message import Message, read_terms
-from darkpool.netting import Signers
 from darkpool.order import Terms, TimeInForce, order_hash
 from darkpool.receipt import Kind, Receipt
 from darkpool.sealed_view import SealedListView
 from darkpool.state import MAX_SOURCE
+from darkpool.tenure import OP, Tenures, read_tenure
 from darkpool.types import Address, Nonce, Signature
 
 MAX_PATH: Final = 64
@@ -100,7 +100,7 @@ def check_inclusion(
     evidence: Evidence,
     sealed: SealedListView | None,
     terms: Terms,
-    signers: Signers,
+    tenures: Tenures,
     operator: Address,
 ) -> str:
     """What became of the order, in a sentence. `sealed`: the first list after the receipt, if there is one.
@@ -130,8 +130,8 @@ def check_inclusion(
         if receipt.subject in sealed.hashes:
             place = sealed.hashes.index(receipt.subject) + 1
             said = f"sealed in round {sealed.round}, order {place} of {len(sealed.leaves)}"
-            return said + _end_of_round(sealed, ending, terms, signers)
-        sealed.check(terms.domain, signers)
+            return said + _end_of_round(sealed, ending, terms, tenures)
+        sealed.check(terms.domain, tenures.at(sealed.sealed_at).signers)
         if ending is None:
             raise PeerFault(
                 f"receipt: round {sealed.round} was sealed without the order, for no reason", peer=_OPERATOR
@@ -139,11 +139,12 @@ def check_inclusion(
     # 4
     if ending is None:
         return f"in the log as entry {receipt.sequence}, and still to be sealed"
-    return f"{_reason(ending, statement, terms)}, entry {evidence.ending_sequence}"
+    return f"{_reason(ending, statement, terms, tenures)}, entry {evidence.ending_sequence}"
 
 
-def _end_of_round(sealed: SealedListView, ending: Message | None, terms: Terms, signers: Signers) -> str:
+def _end_of_round(sealed: SealedListView, ending: Message | None, terms: Terms, tenures: Tenures) -> str:
     """How the round with the order went, if not to a result. Raises PeerFault."""
+    signers = tenures.at(sealed.sealed_at).signers
     sealed.check_leaves()
     if sealed.signatures:
         sealed.check(terms.domain, signers)
@@ -190,7 +191,7 @@ def _check_place(entry: bytes, sequence: int, size: int, path: tuple[bytes, ...]
         raise PeerFault(f"log: entry {sequence} of {size}: {error}", peer=_OPERATOR) from None
 
 
-def _reason(entry: Message, order: Statement, terms: Terms) -> str:
+def _reason(entry: Message, order: Statement, terms: Terms, tenures: Tenures) -> str:
     """Why the entry ends the order. Raises PeerFault if it does not."""
     try:
         if entry.op in {"cancel", "cancel_all", "replace"}:
@@ -201,8 +202,11 @@ def _reason(entry: Message, order: Statement, terms: Terms) -> str:
             if any(e.kind in asked and e.account == order.account for e in events):
                 return "released, because the account asked on chain to leave or to burn nonces"
         elif entry.op == "market":
-            if read_terms(entry, terms.key).hash != order.terms_hash:
+            if read_terms(entry, tenures.key(order.key_id)).hash != order.terms_hash:
                 return "released, because the market has new terms"
+        elif entry.op == OP:
+            if entry.encode() in tenures.entries and read_tenure(entry).key.key_id != order.key_id:
+                return "released, because the committee has a new key"
         elif entry.octets("market", 32) == order.market and (reason := _of_market(entry, order)):
             return reason
     except (CommitmentsError, DarkpoolError) as error:

@@ -1,4 +1,4 @@
-"""Orders on their way in: proofs verified in worker processes, in batches, then written in arrival order.
+"""Orders on their way in: proofs verified by workers, in batches, then written in arrival order.
 
 An order waits `batch_ms` for others to join it and, while all workers are at work, until one is free: the
 more orders come, the larger the batches, and the less each costs. Batches are written in the order they were
@@ -8,27 +8,19 @@ formed, so arrival order is kept.
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing import get_context, parent_process
-from threading import Thread
-from typing import Final, Self
+from typing import Self
 
-from commitments.paillier import PublicKey, public_key
-from darkpool.admission import unproven
+from commitments.paillier import PublicKey
 from darkpool.config import AdmissionSettings
 from darkpool.engine import Committed, Draft
 from darkpool.errors import Busy, DarkpoolError, OrderRefused, Unavailable
 from darkpool.listing import ListedOrder
 from darkpool.tasks import guarded
 from darkpool.types import Address
-
-log = logging.getLogger("darkpool.intake")
+from darkpool.workers import Workers, refusals
 
 Commit = Callable[[Sequence[Draft]], Awaitable[list[Committed | OrderRefused]]]
 
@@ -45,31 +37,25 @@ class _Waiting:
 class Intake:
     """The queue before the log. Use as an async context manager; `commit` writes entries."""
 
-    def __init__(self, key: PublicKey, settings: AdmissionSettings, commit: Commit) -> None:
-        self._key, self._settings, self._commit = key, settings, commit
-        self._workers = settings.workers or os.cpu_count() or 1
+    def __init__(
+        self, key: Callable[[], PublicKey], settings: AdmissionSettings, workers: Workers, commit: Commit
+    ) -> None:
+        self._key, self._settings, self._workers, self._commit = key, settings, workers, commit
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()
-        self._batches: asyncio.Queue[tuple[list[_Waiting], asyncio.Future[dict[int, OrderRefused]]]] = (
-            asyncio.Queue(self._workers)
-        )
-        self._free = asyncio.Semaphore(self._workers)
         self._inside: dict[bytes, _Waiting] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._pool = self._new_pool()
-
-    def _new_pool(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(
-            self._workers, get_context("spawn"), initializer=_begin, initargs=(int(self._key.n),)
-        )
 
     async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
-        # The workers import and build their tables now, not with the first order.
-        await asyncio.gather(*(loop.run_in_executor(self._pool, _warm) for _ in range(self._workers)))
+        await self._workers.__aenter__()
+        at_once = self._workers.at_once
+        self._free = asyncio.Semaphore(at_once)
+        self._batches: asyncio.Queue[tuple[list[_Waiting], asyncio.Future[dict[int, OrderRefused]]]] = (
+            asyncio.Queue(at_once)
+        )
         self._tasks = [guarded(self._form(), "forming batches"), guarded(self._write(), "writing batches")]
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *arguments: object) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -77,7 +63,7 @@ class Intake:
             if not waiting.answer.done():
                 waiting.answer.set_exception(Unavailable("venue: it is stopping", "venue"))
                 waiting.answer.exception()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        await self._workers.__aexit__(*arguments)
 
     @property
     def size(self) -> int:
@@ -134,21 +120,11 @@ class Intake:
             await self._batches.put((batch, verdict))
 
     async def _verified(self, raws: Sequence[bytes]) -> dict[int, OrderRefused]:
-        """Refusals by position. A worker that dies is replaced, and the batch tried once more."""
-        loop = asyncio.get_running_loop()
+        """Refusals by position. Raises Unavailable if nobody can verify them."""
         try:
-            for _ in range(2):
-                pool = self._pool
-                try:
-                    return await loop.run_in_executor(pool, _refused, list(raws))
-                except BrokenProcessPool:
-                    log.warning("a verifying process died; starting others")
-                    if self._pool is pool:
-                        pool.shutdown(wait=False, cancel_futures=True)
-                        self._pool = self._new_pool()
+            return await refusals(self._workers, self._key(), raws)
         finally:
             self._free.release()
-        raise Unavailable("admission: the verifying processes died twice", "venue")
 
     async def _write(self) -> None:
         while True:
@@ -175,29 +151,3 @@ def _settle(waiting: _Waiting, answer: Committed | DarkpoolError) -> None:
     else:
         waiting.answer.set_exception(answer)
         waiting.answer.exception()  # seen, also if nobody waits any more
-
-
-# --- in the workers ---------------------------------------------------------------------------------
-
-_keys: Final[list[PublicKey]] = []
-
-
-def _begin(modulus: int) -> None:
-    _keys[:] = [public_key(modulus)]
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A pool's workers wait for work for ever when the process that made the pool was killed."""
-    if (parent := parent_process()) is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _warm() -> None:
-    """Import and build whatever the first batch would have to."""
-    unproven(_keys[0], [])
-
-
-def _refused(raws: Sequence[bytes]) -> dict[int, OrderRefused]:
-    return unproven(_keys[0], raws)

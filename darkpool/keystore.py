@@ -63,7 +63,7 @@ class ScryptCost:
 
 STANDARD: Final = ScryptCost("standard", 1 << 17, 8, 1)  # 128 MiB, about 0.4 s
 INSECURE_TEST: Final = ScryptCost("insecure-test", 1 << 4, 8, 1)  # tests only: protects nothing
-_COSTS: Final = {cost.name: cost for cost in (STANDARD, INSECURE_TEST)}
+COSTS: Final = {cost.name: cost for cost in (STANDARD, INSECURE_TEST)}
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -93,7 +93,7 @@ class Keystore:
         Raises KeystoreError if the path exists or cannot be written, the passphrase has fewer than 8 or more
         than 1024 bytes of UTF-8, or a given secret is not one.
         """
-        secret = _passphrase(passphrase, MIN_PASSPHRASE_BYTES)
+        secret = passphrase_bytes(passphrase, MIN_PASSPHRASE_BYTES)
         key = fresh_key()
         if private_key is not None:
             if len(private_key) != _KEY_BYTES or not 0 < int.from_bytes(private_key, "big") < GROUP_ORDER:
@@ -106,8 +106,8 @@ class Keystore:
             raise _exists(path)
         address = address_of(key)
         salt = secrets.token_bytes(SALT_BYTES)
-        sealed = seal(_stretch(secret, salt, cost), key + seed, _associated(address, salt, cost))
-        _write_new(path, _encode(address, salt, cost, sealed))
+        sealed = seal(stretch(secret, salt, cost), key + seed, _associated(address, salt, cost))
+        write_new(path, _encode(address, salt, cost, sealed))
         return cls(path, address, key, seed)
 
     @classmethod
@@ -117,15 +117,15 @@ class Keystore:
         Raises KeystoreError for a file that is missing, readable by others, over 4096 bytes or not exactly of
         this format; for one of cost `insecure-test` unless allowed; for a wrong passphrase or a changed file.
         """
-        secret = _passphrase(passphrase, 1)
-        address, salt, cost, sealed = _decode(path, _read(path))
+        secret = passphrase_bytes(passphrase, 1)
+        address, salt, cost, sealed = _decode(path, read_private(path, MAX_FILE_BYTES))
         if cost is INSECURE_TEST and not allow_insecure_test:
             raise KeystoreError(
                 f"{path}: its passphrase is stretched at the cost insecure-test, which protects nothing",
                 "create a new keystore and move the funds to it",
             )
         try:
-            opened = open_(_stretch(secret, salt, cost), sealed, _associated(address, salt, cost))
+            opened = open_(stretch(secret, salt, cost), sealed, _associated(address, salt, cost))
         except VerificationError:
             raise KeystoreError(
                 f"{path}: this passphrase does not open it",
@@ -143,8 +143,8 @@ class Keystore:
 # --- cryptography -----------------------------------------------------------------------------------
 
 
-def _passphrase(text: str, least: int) -> bytes:
-    """One spelling of what the keyboard gave, in bytes."""
+def passphrase_bytes(text: str, least: int) -> bytes:
+    """One spelling of what the keyboard gave, in bytes; `least` to 1024 of them, or KeystoreError."""
     try:
         encoded = unicodedata.normalize("NFC", text).encode("utf-8")
     except UnicodeEncodeError:
@@ -157,7 +157,8 @@ def _passphrase(text: str, least: int) -> bytes:
     return encoded
 
 
-def _stretch(secret: bytes, salt: bytes, cost: ScryptCost) -> bytes:
+def stretch(secret: bytes, salt: bytes, cost: ScryptCost) -> bytes:
+    """The AES-256 key of a passphrase."""
     return hashlib.scrypt(
         secret, salt=salt, n=cost.n, r=cost.r, p=cost.p, maxmem=_SCRYPT_MEMORY, dklen=_KEY_BYTES
     )
@@ -205,9 +206,9 @@ def _decode(path: Path, data: bytes) -> tuple[Address, bytes, ScryptCost, bytes]
     _equal(path, "cipher", outer["cipher"], "aes-256-gcm")
     kdf = _object(path, "kdf", outer["kdf"], ("name", "cost", "n", "r", "p", "salt"))
     _equal(path, "kdf.name", kdf["name"], "scrypt")
-    cost = _COSTS.get(kdf["cost"]) if isinstance(kdf["cost"], str) else None
+    cost = COSTS.get(kdf["cost"]) if isinstance(kdf["cost"], str) else None
     if cost is None:
-        raise _malformed(path, "kdf.cost", f"not one of {', '.join(_COSTS)}")
+        raise _malformed(path, "kdf.cost", f"not one of {', '.join(COSTS)}")
     for name in ("n", "r", "p"):  # named costs only: a file cannot make us fill memory or skimp
         _equal(path, f"kdf.{name}", kdf[name], getattr(cost, name))
     if not isinstance(outer["address"], str):
@@ -256,7 +257,8 @@ def _malformed(path: Path, name: str, problem: str) -> KeystoreError:
 # --- the file itself --------------------------------------------------------------------------------
 
 
-def _read(path: Path) -> bytes:
+def read_private(path: Path, limit: int) -> bytes:
+    """A regular file of at most `limit` bytes that only its owner can reach. Raises KeystoreError."""
     try:
         # O_NONBLOCK: a named pipe must not hang us before it can be refused.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -273,18 +275,19 @@ def _read(path: Path) -> bytes:
                 f"{path}: others can read or change it (mode {stat.S_IMODE(status.st_mode):04o})",
                 f"run chmod 600 {path}, and take it that somebody has a copy to guess passphrases on",
             )
-        data = os.read(descriptor, MAX_FILE_BYTES + 1)
+        data = os.read(descriptor, limit + 1)
     finally:
         os.close(descriptor)
-    if len(data) > MAX_FILE_BYTES:
-        raise KeystoreError(f"{path}: over {MAX_FILE_BYTES} bytes, too long for a keystore", "check the path")
+    if len(data) > limit:
+        raise KeystoreError(f"{path}: over {limit} bytes, too long for what it should be", "check the path")
     return data
 
 
-def _write_new(path: Path, data: bytes) -> None:
-    """The whole file under its name or nothing, and never over another.
+def write_new(path: Path, data: bytes) -> None:
+    """The whole file under its name or nothing, for its owner only, and never over another.
 
-    A hard link, not a rename, gives the name: it fails if the name is taken, without a race.
+    A hard link, not a rename, gives the name: it fails if the name is taken, without a race. Raises
+    KeystoreError.
     """
     temporary = path.with_name(f".{path.name[:64]}.{secrets.token_hex(8)}.tmp")
     try:
@@ -315,6 +318,6 @@ def _write_new(path: Path, data: bytes) -> None:
 
 def _exists(path: Path) -> KeystoreError:
     return KeystoreError(
-        f"{path}: exists already, and a keystore is never overwritten",
+        f"{path}: exists already, and is never overwritten",
         "choose another path, or move the file away",
     )

@@ -2,36 +2,44 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from darkpool.chain import Chain
 from darkpool.committee.coordinator import Coordinator
-from darkpool.config import ChainSettings, Settings
+from darkpool.committee.meeting import Meeting
+from darkpool.config import ChainSettings, MarketSettings, Settings
 from darkpool.deployment import Deployment, operator_key
 from darkpool.effects import Effects
 from darkpool.engine import Committed, Engine
 from darkpool.errors import ChainError, ConfigError
 from darkpool.events import PAGE, Events
 from darkpool.log import Log, Watch
-from darkpool.market import Market
+from darkpool.market import Grid, Market
 from darkpool.message import Message
+from darkpool.order import Terms
 from darkpool.projection import Projector
 from darkpool.scheduler import Scheduler
+from darkpool.screening import PolicyTerms
 from darkpool.segments import Segments
 from darkpool.state import VenueState
-from darkpool.store.database import Database
+from darkpool.store.database import Database, StoreError
 from darkpool.store.records import EventRow
+from darkpool.store.sole import Sole
 from darkpool.store.venue_store import VenueStore
 from darkpool.submitter import GWEI, FeeLimits, Submitter
+from darkpool.tasks import guarded
 from darkpool.threads import Threads
 from darkpool.types import Address, Tick
 from darkpool.venue import Venue
+
+CHECK_SECONDS: Final = 3.0
 
 log = logging.getLogger("darkpool.operator")
 
@@ -40,13 +48,14 @@ Screened: TypeAlias = Callable[[AsyncExitStack, Venue, Deployment], Awaitable[No
 
 @asynccontextmanager
 async def open_venue(
-    folder: Path, settings: Settings, sockets: Path, screened: Screened | None = None
+    folder: Path, settings: Settings, meeting: Meeting, screened: Screened | None = None
 ) -> AsyncIterator[Venue]:
-    """The venue of a folder, running, for the length of the block; members meet in `sockets`.
+    """The venue of a folder, running, for the length of the block; its members are met at `meeting`.
 
     screened: gives the venue its screening, before its markets are opened.
 
-    Raises ConfigError, StoreError; ChainError if the node does not answer at the start.
+    Raises ConfigError, also if another venue works with its database, and StoreError; ChainError if the node
+    does not answer at the start.
     """
     deployment = Deployment.load(folder)
     if deployment is None:
@@ -56,6 +65,8 @@ async def open_venue(
         threads = Threads()
         stack.callback(threads.close)
         chain = await threads.chain(_attached, settings.chain, deployment)
+        sole = await threads.store(Sole.take, settings.database_url(folder))
+        stack.callback(sole.release)
         database = await threads.store(Database.open, settings.database_url(folder))
         stack.callback(database.close)
         store = VenueStore(database)
@@ -87,8 +98,8 @@ async def open_venue(
             return await threads.store(store.entries, first, limit)
 
         committee = Coordinator(
-            deployment.signers,
-            sockets,
+            venue_log.state.signers,
+            meeting,
             read_log,
             venue_log.size,
             clear_timeout=settings.rounds.clear_timeout,
@@ -104,17 +115,30 @@ async def open_venue(
             projector(venue_log.state),
             settings.rounds.max_unsettled_rounds,
         )
+        staying = guarded(_stay(sole, threads), "the only venue of its database")
+        stack.callback(staying.cancel)
         venue = Venue(settings, folder, engine, threads, store, projector(venue_log.state), events, key)
         if screened is not None:
             await screened(stack, venue, deployment)
-        venue.segments = Segments(
-            venue, lambda m, name, policy, grid: deployment.terms(settings, m, name, policy, grid)
-        )
+
+        def terms(market: MarketSettings, name: str, policy: PolicyTerms, grid: Grid | None) -> Terms:
+            under = replace(deployment, key=venue_log.state.key)  # which may be another than the first
+            return under.terms(settings, market, name, policy, grid)
+
+        venue.segments = Segments(venue, terms)
         await venue.segments.open()
         await venue.settling.resume()
         await stack.enter_async_context(venue.intake)
         await stack.enter_async_context(Scheduler(venue))
         yield venue
+
+
+async def _stay(sole: Sole, threads: Threads) -> None:
+    """Raises ConfigError, which ends the process, once another venue has the database."""
+    while True:
+        await asyncio.sleep(CHECK_SECONDS)
+        with suppress(StoreError):  # others say so, and the right is asked for again
+            await threads.store(sole.check)
 
 
 def _attached(settings: ChainSettings, deployment: Deployment) -> Chain:

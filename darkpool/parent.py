@@ -34,13 +34,17 @@ async def gone() -> None:
     await ended.wait()
 
 
-async def while_it_lives(work: Coroutine[Any, Any, None]) -> None:
+async def _for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+async def while_it_lives(work: Coroutine[Any, Any, None], *, watched: bool = True) -> None:
     """Do this work until it is done, the parent is gone or SIGTERM comes; then it is cancelled and awaited.
 
-    Raises what the work raises.
+    `watched`: whether there is a parent whose end counts. Raises what the work raises.
     """
     working = asyncio.create_task(work)
-    watching = asyncio.create_task(gone())
+    watching = asyncio.create_task(gone() if watched else _for_ever())
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, watching.cancel)
     try:

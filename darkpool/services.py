@@ -7,7 +7,6 @@ import fcntl
 import os
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -18,11 +17,12 @@ from urllib.parse import urlsplit
 
 from darkpool import devnet
 from darkpool.chain import Chain
+from darkpool.committee.directory import COMMITTEE, Directory
 from darkpool.committee.home import Home
-from darkpool.committee.members import MAX_SOCKET_PATH, Members
-from darkpool.committee.transport import socket_path
+from darkpool.committee.members import Members
 from darkpool.config import Settings
-from darkpool.deployment import Deployment, deploy, member_home, operator_key, seats_of
+from darkpool.convening import LOOPBACK, convened, member_home, member_ports
+from darkpool.deployment import Deployment, deploy, operator_key
 from darkpool.errors import ChainError, ConfigError
 from darkpool.progress import Progress
 from darkpool.store.database import Database
@@ -31,7 +31,6 @@ from darkpool.supervise import Supervised, Supervisor
 START_SECONDS: Final = 60.0
 PORT_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.1
-_MEMBERS_ABOVE_API: Final = 1  # member i takes orders by hand at the API's port + i
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +89,9 @@ async def up(
         raise ConfigError("flow: it makes test tokens, which chain.rpc_url may not have", "leave out --flow")
     async with AsyncExitStack() as stack:
         stack.enter_context(locked(folder))
-        await _free_ports(settings, progress)
+        await _free_ports(folder, settings, progress)
         database = await asyncio.to_thread(Database.open, settings.database_url(folder))
         database.close()  # it can be reached, and has its tables
-        sockets = _sockets(folder, stack)
         outer: list[Supervisor] = []
         rpc_url = settings.chain.rpc_url
         if not rpc_url:
@@ -102,24 +100,24 @@ async def up(
             if ours:  # else `darkpool devnet up` keeps it
                 outer.append(await stack.enter_async_context(Supervisor([program])))
         chain = await connected(rpc_url, settings.chain.finality_blocks, progress)
-        seats = await asyncio.to_thread(
-            seats_of, folder, settings, lambda tested: progress("key ceremony", tested, None)
-        )
         key = operator_key(folder)
-        deployment = await asyncio.to_thread(deploy, folder, settings, chain, seats, key)
-        port = settings.api.port
-        ports = tuple(port + _MEMBERS_ABOVE_API * seat.index if port else 0 for seat in seats)
-        homes = []
-        for seat, member_port in zip(seats, ports, strict=True):
-            homes.append(member_home(folder, seat.index))
-            home = Home(
-                deployment.signers, rpc_url, deployment.vault, settings.chain.finality_blocks, member_port
+        found = await asyncio.to_thread(
+            convened, folder, settings, key, lambda tested: progress("key ceremony", tested, None)
+        )
+        deployment = await asyncio.to_thread(
+            deploy, folder, settings, chain, found.committee.key, found.signers, key
+        )
+        ports = () if settings.committee.file else tuple(orders for orders, _ in member_ports(settings))
+        homes = [member_home(folder, i) for i in range(1, len(ports) + 1)]
+        for home, port in zip(homes, ports, strict=True):
+            following = Home(
+                found.signers, rpc_url, deployment.vault, settings.chain.finality_blocks, port, LOOPBACK
             )
-            home.save(homes[-1], seat)
-        members = await stack.enter_async_context(Members(homes, sockets))
+            following.save_settings(home)
+        members = await stack.enter_async_context(Members(homes))
         api = Supervised(
             name="venue",
-            argv=(sys.executable, "-m", "api.serve", str(folder), str(sockets)),
+            argv=(sys.executable, "-m", "api.serve", str(folder)),
             log=folder / "venue.log",
             # Not among its arguments, which every user of the machine can read: the URL may hold a password.
             environment={**devnet.PYTHONPATH, "DARKPOOL_CHAIN__RPC_URL": rpc_url},
@@ -139,25 +137,22 @@ async def up(
         yield running
 
 
-def _sockets(folder: Path, stack: AsyncExitStack) -> Path:
-    """Where members meet: in the folder, or if that makes paths too long, in a temporary one."""
-    sockets = folder.resolve() / "sockets"
-    if len(os.fsencode(socket_path(sockets, 99))) > MAX_SOCKET_PATH:
-        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dp-")))
-    sockets.mkdir(mode=0o700, exist_ok=True)
-    return sockets
-
-
-async def _free_ports(settings: Settings, progress: Progress) -> None:
+async def _free_ports(folder: Path, settings: Settings, progress: Progress) -> None:
     """Raises ConfigError for a port that stays taken."""
     api = settings.api
-    wanted = [(api.host, api.port)]
-    wanted += [("127.0.0.1", api.port + i) for i in range(1, settings.venue.members + 1)]
+    wanted = [(api.host, api.port)] if api.port else []
+    if not settings.committee.file:
+        planned = member_ports(settings)
+        wanted += [(LOOPBACK, orders) for orders, _ in planned if orders]
+        if (folder / COMMITTEE).exists():
+            wanted += [(m.host, m.port) for m in Directory.load(folder / COMMITTEE).members]
+        elif api.port:
+            wanted += [(LOOPBACK, links) for _, links in planned]
     hint = (
-        f"the API takes api.port, member i that + i: {api.port} to {api.port + len(wanted) - 1}; "
-        "give another one with --port"
+        "the API takes api.port, member i takes orders at that + i and the other members' links at what "
+        "committee.json says, at first api.port + 16 + i; give another one with --port"
     )
-    for host, port in wanted if api.port else ():
+    for host, port in wanted:
         await free_port(host, port, hint, progress)
 
 
@@ -201,7 +196,10 @@ async def connected(rpc_url: str, finality: int, progress: Progress) -> Chain:
 
 
 async def _answering(running: Running, settings: Settings, progress: Progress) -> None:
-    """Wait until the API says that it is ready, and shows our markets. Raises ConfigError."""
+    """Wait until the API says that it is ready, and shows our markets. Raises ConfigError.
+
+    Members that run elsewhere are not waited for.
+    """
     import httpx
 
     url = settings.api_url
@@ -214,7 +212,8 @@ async def _answering(running: Running, settings: Settings, progress: Progress) -
                 failed.result()
             try:
                 answer = await client.get(f"{url}/v1/ready")
-                if answer.status_code == 200 and not answer.json()["committee"]:  # noqa: PLR2004
+                met = settings.committee.file or not answer.json()["committee"]
+                if answer.status_code == 200 and met:  # noqa: PLR2004
                     markets = (await client.get(f"{url}/v1/markets")).json()
                     ours = [m["id"] == "0x" + market_id(m["name"]).hex() for m in markets]
                     if ours and all(ours):

@@ -73,7 +73,7 @@ class Settling:
 
         What the database gives is checked as the vault would; members are asked again for what fails.
         """
-        signers = self._engine.committee.signers
+        signers = self._engine.state.signers
         members, quorum = set(signers.addresses.values()), 2 * signers.threshold + 1
         under_way = (SettlementState.PENDING, SettlementState.SUBMITTED)
         rows = await self._read(lambda store: store.settlements(states=under_way))

@@ -26,7 +26,7 @@ from darkpool.state import VenueState
 from darkpool.types import ADDRESS_BYTES, Address, RoundId, Tick, TokenIndex
 from darkpool.windows import Cleared, window
 
-_VERSION: Final = 3
+_VERSION: Final = 4
 
 
 def encode(state: VenueState, frontier: Frontier) -> bytes:
@@ -41,6 +41,8 @@ def encode(state: VenueState, frontier: Frontier) -> bytes:
         "chain_time": state.chain_time,
         "settled_id": state.settled_id,
         "epoch": state.epoch,
+        "last_seal": state.last_seal,
+        "committees": [entry.hex() for entry in state.tenures.entries],
         "audit": [state.audit_size, state.audit_root.hex()],
         "tree": [frontier.size, [node.hex() for node in frontier.nodes]],
         "voided": state.voided,
@@ -77,6 +79,8 @@ def decode(
 ) -> tuple[VenueState, Frontier]:
     """State and log tree of a snapshot of our own; `order_at` gives a sealed order by its place in the log.
 
+    key, signers: of the venue's first committee.
+
     Raises DecodeError if it is not what was written, ConfigError if another version wrote it.
     """
     document = parsed(data, "snapshot")
@@ -90,9 +94,11 @@ def decode(
     state = VenueState(key, signers)
     state.time, state.block = document["time"], document["block"]
     state.block_hash = bytes.fromhex(document["block_hash"])
-    state.chain_time, state.settled_id, state.epoch, state.voided = (
-        document[name] for name in ("chain_time", "settled_id", "epoch", "voided")
+    state.chain_time, state.settled_id, state.epoch, state.last_seal, state.voided = (
+        document[name] for name in ("chain_time", "settled_id", "epoch", "last_seal", "voided")
     )
+    for entry in document["committees"]:  # checked when it was written
+        state.tenures = state.tenures.taken(Message.decode(bytes.fromhex(entry)))
     size, root = document["audit"]
     state.audit_size, state.audit_root = int(size), bytes.fromhex(root)
     state.unsettled = [_read_cleared(cleared) for cleared in document["unsettled"]]
@@ -115,11 +121,11 @@ def decode(
     ledger.halted = {_address(a): {(kind, n) for kind, n in requests} for a, requests in document["halted"]}
     for terms, current, sequences in document["books"]:
         message = Message.decode(bytes.fromhex(terms))
-        book = Book(read_terms(message, key), ledger, message.integer("time"))
+        book = Book(read_terms(message, state.key), ledger, message.integer("time"))
         if current is not None:
             number, reference, round_state = current
             book.round = Round(RoundId(number), book.terms.market, Tick(reference), RoundState(round_state))
-        book.restore(ListedOrder.read(order_at(sequence), key, sequence) for sequence in sequences)
+        book.restore(ListedOrder.read(order_at(sequence), state.key, sequence) for sequence in sequences)
         state.books[book.terms.market.id] = book
     size, nodes = document["tree"]
     return state, Frontier(size, [bytes.fromhex(node) for node in nodes])

@@ -12,6 +12,7 @@ and whether chain events are the chain's (member.py).
     cancel, cancel_all, replace   an account's signed wish   abort    nothing came out, n-t signatures
     release  orders that the operator takes out, and why
     window   net the oldest unsettled rounds into a settlement
+    committee   another committee or key takes office, signed by both sides (tenure.py)
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from darkpool.message import Message, read_terms
 from darkpool.netting import Signers
 from darkpool.order import Terms
 from darkpool.results import read_result, result_signatures
+from darkpool.tenure import MAX_WAIT, Tenure, Tenures
 from darkpool.types import Address, Nonce, RoundId, Signature, Tick
 from darkpool.windows import Cleared, cleared_round, window
 
@@ -49,12 +51,13 @@ _VAULT: Final = ("chain_id", "contract", "venue", "tokens", "settle_window")
 
 
 class VenueState(ChainState):
-    """Ledger, books, rounds and settlements of a venue under one committee."""
+    """Ledger, books, rounds and settlements of a venue; `key` and `signers` are of its first committee."""
 
     def __init__(self, key: PublicKey, signers: Signers) -> None:
         super().__init__()
-        self.key, self.signers = key, signers
+        self.tenures = Tenures((Tenure(signers, key),))
         self.time = 0
+        self.last_seal = 0
         self.epoch = 0  # of the sealed round
         self.audit_size, self.audit_root = 0, merkle.EMPTY_ROOT  # the operator's audit log, last time it said
         self._checks: dict[str, Callable[[Message], Change]] = {
@@ -68,7 +71,18 @@ class VenueState(ChainState):
             "result": self._result,
             "abort": self._abort,
             "window": self._window,
+            "committee": self._committee,
         }
+
+    @property
+    def key(self) -> PublicKey:
+        """The key in force: what orders are sealed to."""
+        return self.tenures.current.key
+
+    @property
+    def signers(self) -> Signers:
+        """The committee in office."""
+        return self.tenures.current.signers
 
     @property
     def markets(self) -> dict[bytes, Terms]:
@@ -228,6 +242,7 @@ class VenueState(ChainState):
 
         def change(_: int) -> Effects:
             self.epoch, self.audit_size, self.audit_root = epoch, size, root
+            self.last_seal = now
             ended = book.seal(now, root)
             return Effects(ended=ended, rounds=[book.current_round])
 
@@ -276,6 +291,46 @@ class VenueState(ChainState):
             return effects
 
         return change
+
+    # --- the committee ------------------------------------------------------------------------------
+
+    def _committee(self, entry: Message) -> Change:
+        """Nothing that the committee before has begun is left to the next one, which holds no part of it."""
+        following, at = self._following(entry), entry.integer("time")
+        self.check_may_change(following.current.signers)
+
+        def change(_: int) -> Effects:
+            key, effects = self.key, Effects()
+            self.tenures = following
+            for book in self.books.values() if self.key != key else ():
+                effects.ended += book.change_key(self.key, at)
+            return effects
+
+        return change
+
+    def check_may_change(self, signers: Signers) -> None:
+        """Raises OrderRefused while something hangs on the committee in office: those sign from then on."""
+        if self.sealed is not None:
+            self.sealed.check_idle()
+        if signers != self.signers and self.not_final:
+            raise OrderRefused(
+                f"committee: {len(self.not_final)} rounds are not settled, by those who are in office",
+                "wait for the chain",
+                "unsettled-bound",
+            )
+
+    def _following(self, entry: Message) -> Tenures:
+        if not self.books:
+            raise OrderRefused("committee: the log has no market yet", "open one first", "market-unknown")
+        venue = next(iter(self.books.values())).terms.venue
+        at, now = entry.integer("at"), entry.integer("time")
+        if not self.last_seal < at <= now <= at + MAX_WAIT:
+            raise OrderRefused(
+                f"at: {at} is not after the last list, sealed at {self.last_seal}, and in the {MAX_WAIT} s"
+                f" before {now}",
+                "have it signed anew, for the present time",
+            )
+        return self.tenures.after(entry, self.domain, venue)
 
     # --- settlements --------------------------------------------------------------------------------
 

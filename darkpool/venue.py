@@ -27,7 +27,6 @@ from darkpool.intake import Intake
 from darkpool.listing import ListedOrder
 from darkpool.market import Grid
 from darkpool.message import Message
-from darkpool.netting import Signers
 from darkpool.order import order_hash
 from darkpool.projection import Projector, receipt_of
 from darkpool.receipt import Receipt
@@ -37,6 +36,9 @@ from darkpool.segments import Segments
 from darkpool.settling import Settling
 from darkpool.store.records import AccountRow
 from darkpool.store.venue_store import VenueStore
+from darkpool.succeeding import VaultProposal, change, proposal
+from darkpool.tenure import Tenures
+from darkpool.tenure_file import Planned
 from darkpool.threads import Threads
 from darkpool.types import Address, Nonce, PrivateKey
 from darkpool.venue_views import (
@@ -47,6 +49,7 @@ from darkpool.venue_views import (
     collateral_of,
     sealed_list_of,
 )
+from darkpool.workers import chosen
 
 T = TypeVar("T")
 
@@ -78,14 +81,14 @@ class Venue:
         self.markets: dict[bytes, MarketView] = {}
         self.segments: Segments | None = None
         self.operator: Final = eip712.address_of(operator_key)
-        self.signers: Final[Signers] = engine.committee.signers
         self.chain_trouble = self.database_trouble = ""
         self.chain_answered = time.monotonic()
         self._folder, self._threads, self._store, self._projector = folder, threads, store, projector
         self._key = operator_key
         self._tree = merkle.Tree()
         self._rates = TokenBuckets(settings.api.orders_per_second, settings.api.order_burst)
-        self.intake: Final = Intake(engine.state.key, settings.admission, self._commit)
+        workers = chosen(settings.workers, engine.state.key, settings.admission.workers)
+        self.intake: Final = Intake(lambda: engine.state.key, settings.admission, workers, self._commit)
         self.settling: Final = Settling(engine, settings, self.read)
         halted = folder / HALTED_FILE
         self._paused = halted.read_text("utf-8")[:200] if halted.exists() else ""
@@ -113,6 +116,11 @@ class Venue:
     def _silence(self) -> str:
         seconds = int(time.monotonic() - self.chain_answered)
         return f"no answer for {seconds} s" if seconds > SILENCE_SECONDS else ""
+
+    @property
+    def tenures(self) -> Tenures:
+        """The committees it has had."""
+        return self.engine.state.tenures
 
     @property
     def books(self) -> list[Book]:
@@ -152,6 +160,20 @@ class Venue:
         terms = replace(view.terms, market=replace(view.terms.market, grid=grid))
         await self.engine.add_market(terms)
         view.terms = terms
+
+    async def propose_committee(self, planned: Planned) -> VaultProposal:
+        """The next committee, signed for the vault. Raises as `proposal`."""
+        return await proposal(self.engine, self._threads, planned)
+
+    async def change_committee(self, planned: Planned) -> Committed:
+        """Put the next committee into office; under a new key, standing orders are released.
+
+        Raises as `change`.
+        """
+        committed = await change(self.engine, planned)
+        for market, view in self.markets.items():
+            view.terms = self.engine.state.books[market].terms
+        return committed
 
     async def catch_up(self) -> None:
         """Read and write what the database was away for. Raises StoreError."""

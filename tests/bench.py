@@ -57,6 +57,13 @@ def log_of_audits(scale: Scale, seats: Sequence[Seat]) -> Part:
     return Part(audit_log(seats))
 
 
+def on_workers(scale: Scale, seats: Sequence[Seat]) -> Part:
+    """Orders and openings on one and two workers, and a model of more."""
+    from tests.bench_scaling import scaling
+
+    return scaling(scale, seats)
+
+
 PARTS: Final[dict[str, Callable[[Scale, Sequence[Seat]], Part]]] = {
     "primitives": primitives,
     "orders": orders,
@@ -64,6 +71,7 @@ PARTS: Final[dict[str, Callable[[Scale, Sequence[Seat]], Part]]] = {
     "auction": auction,
     "rounds": rounds,
     "service": over_http,
+    "scaling": on_workers,
     "auditor": auditor,
     "log": log_of_audits,
     "start": start,

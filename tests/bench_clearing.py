@@ -125,6 +125,8 @@ def auction(scale: Scale, seats: Sequence[Seat]) -> Part:
         for (n, t), (_, ms) in zip(scale.committees, by_members, strict=True)
         if n > 3
     ]
+    some_ms = _auction_ms(scale.runs, _MIDDLE, 4, 1, (2, 3, 4))
+    figures.append(Figure(f"auction, T = {_MIDDLE}, n = 4, t = 1, three play", some_ms / _SECOND, "s"))
     return Part(
         figures,
         [
@@ -138,8 +140,8 @@ def auction(scale: Scale, seats: Sequence[Seat]) -> Part:
     )
 
 
-def _auction_ms(runs: int, levels: int, n: int, t: int) -> float:
-    trio = Trio(n, t)
+def _auction_ms(runs: int, levels: int, n: int, t: int, players: tuple[int, ...] | None = None) -> float:
+    trio = Trio(n, t, players)
     try:
         trio.run(trio.restart())
         rng = random.Random(levels)

@@ -23,6 +23,7 @@ TITLES: Final = {
     "auction": "The auction rule under MPC",
     "rounds": "Rounds",
     "service": "Orders over HTTP",
+    "scaling": "Workers side by side",
     "auditor": "Auditor's reports",
     "log": "The audit log",
     "start": "Start of the command line",

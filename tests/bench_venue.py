@@ -18,10 +18,11 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from darkpool.chain import Chain
-from darkpool.committee.home import DATABASE, SEAT, Home
+from darkpool.committee.home import DATABASE, Home
 from darkpool.committee.seat import Seat
 from darkpool.config import FILE, Settings
-from darkpool.deployment import Deployment, deploy, member_home, operator_key, seats_of
+from darkpool.convening import convened, member_home
+from darkpool.deployment import Deployment, deploy, operator_key
 from darkpool.eip712 import address_of
 from darkpool.message import terms_message
 from darkpool.order import Terms
@@ -58,7 +59,6 @@ class Bench:
     """A deployed venue with rich accounts and orders for each, none of them sent."""
 
     folder: Path
-    sockets: Path
     rpc_url: str
     settings: Settings
     deployment: Deployment
@@ -84,7 +84,6 @@ def prepared(seats: Sequence[Seat], profile: str, orders: int) -> Iterator[Bench
     with (
         running_anvil() as rpc_url,
         tempfile.TemporaryDirectory(prefix="dp-bench-") as home,
-        tempfile.TemporaryDirectory(prefix="dp-") as sockets,
     ):
         folder = Path(home)
         text = _SETTINGS.format(
@@ -92,12 +91,10 @@ def prepared(seats: Sequence[Seat], profile: str, orders: int) -> Iterator[Bench
         )
         (folder / FILE).write_text(text)
         settings = Settings.load(folder)
-        for seat in seats:
-            member_home(folder, seat.index).mkdir(mode=0o700)
-            seat.save(member_home(folder, seat.index) / SEAT)
         chain, key = Chain.rpc(rpc_url, 0), operator_key(folder)
         chain.fund(address_of(key), 10**20)
-        deployment = deploy(folder, settings, chain, seats_of(folder, settings, lambda _: None), key)
+        found = convened(folder, settings, key, lambda _: None, seats)
+        deployment = deploy(folder, settings, chain, found.committee.key, found.signers, key)
         say("deposits")
         for number in range(ACCOUNTS):
             _deposit(chain, number)
@@ -108,7 +105,7 @@ def prepared(seats: Sequence[Seat], profile: str, orders: int) -> Iterator[Bench
         with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
             jobs = [pool.submit(sealed_orders, modulus, entry, i, each) for i in range(ACCOUNTS)]
             accounts = [job.result() for job in jobs]
-        yield Bench(folder, Path(sockets), rpc_url, settings, deployment, seats, accounts)
+        yield Bench(folder, rpc_url, settings, deployment, seats, accounts)
 
 
 def _deposit(chain: Chain, number: int) -> None:
@@ -152,7 +149,7 @@ def _process(bench: Bench, name: str, *argv: str, **environment: str) -> Iterato
 @contextmanager
 def serving(bench: Bench, url: str) -> Iterator[int]:
     """The venue's process over that database, with the deposits taken in; its id."""
-    argv = ("api.serve", str(bench.folder), str(bench.sockets))
+    argv = ("api.serve", str(bench.folder))
     with _process(bench, "venue", *argv, DARKPOOL_DATABASE__URL=url) as pid:
         until(lambda: entries_of(bench) >= FIRST_ENTRIES)
         yield pid
@@ -163,10 +160,10 @@ def members(bench: Bench, seats: Sequence[Seat]) -> Iterator[list[Path]]:
     """Those members' processes; their homes."""
     with ExitStack() as stack:
         homes = [member_home(bench.folder, seat.index) for seat in seats]
-        for home, seat in zip(homes, seats, strict=True):
+        for home in homes:
             (home / DATABASE).unlink(missing_ok=True)
-            Home(bench.deployment.signers, bench.rpc_url, bench.deployment.vault).save(home, seat)
-            argv = ("darkpool.committee.node", str(home), str(bench.sockets))
+            Home(bench.deployment.signers, bench.rpc_url, bench.deployment.vault).save_settings(home)
+            argv = ("darkpool.committee.node", str(home))
             stack.enter_context(_process(bench, home.name, *argv))
         yield homes
 

@@ -1,4 +1,4 @@
-"""Three evaluators with their real children, wired to each other inside one process; and the plain rule."""
+"""Evaluators with their real children, wired to each other inside one process; and the plain rule."""
 
 from __future__ import annotations
 
@@ -7,21 +7,41 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from commitments.params import SUM_BITS
 from commitments.shamir import reconstruct, share
 from darkpool.committee.evaluator import Evaluator
 
 T_ = TypeVar("T_")
 START_SECONDS = 60.0  # generous: a busy machine imports numpy slowly
 EVALUATION_SECONDS = 60.0
+TOP = 2**SUM_BITS - 1
+# Demand, supply and pressure of eight ticks.
+BOOKS: dict[str, tuple[list[int], list[int], int]] = {
+    "one-sided buys": ([9] * 8, [0] * 8, 0),
+    "one-sided sells": ([0] * 8, [9] * 8, 0),
+    "empty": ([0] * 8, [0] * 8, 3),
+    "no a: supply above demand": ([3, 3, 2, 2, 1, 1, 1, 0], [5, 5, 6, 7, 7, 8, 9, 9], 0),
+    "no b: demand above supply": ([9, 9, 9, 8, 8, 8, 8, 7], [0, 0, 1, 1, 2, 3, 3, 3], 0),
+    "balanced everywhere": ([5] * 8, [5] * 8, 0),
+    "buys long everywhere, pressure up": ([7] * 8, [5] * 8, 2),
+    "sells long everywhere, pressure down": ([5] * 8, [7] * 8, 2),
+    "mixed surplus": ([6, 6, 6, 4, 4, 4, 2, 2], [4, 4, 4, 6, 6, 6, 6, 6], 3),
+    "tie in volume, right nearer": ([6, 6, 6, 4, 4, 4, 4, 0], [1, 4, 4, 5, 5, 5, 6, 6], 3),
+    "tie in volume, left nearer": ([5, 5, 5, 4, 4, 4, 4, 0], [1, 4, 4, 6, 6, 6, 6, 6], 3),
+    "largest sums": ([TOP] * 8, [TOP] * 8, 9),
+    "largest surplus on both sides": ([TOP] * 4 + [1] * 4, [1] * 4 + [TOP] * 4, 0),
+}
 
 
 class Trio:
-    """n evaluators (three unless told otherwise) on an event loop of their own."""
+    """The evaluators of the players among n members, all of them (and three) unless told otherwise."""
 
-    def __init__(self, n: int = 3, t: int = 1) -> None:
+    def __init__(self, n: int = 3, t: int = 1, players: tuple[int, ...] | None = None) -> None:
         self.n, self.t = n, t
+        self.players = tuple(range(1, n + 1)) if players is None else players
         self.runner = asyncio.Runner()
         self.traffic: Counter[tuple[int, int, int]] = Counter()  # (from, to, bytes)
+        self.heard: list[tuple[int, int, bytes]] | None = None  # (from, to, message), if a list is put here
         self.evaluators: dict[int, Evaluator] = {}
 
     def run(self, coroutine: Coroutine[Any, Any, T_]) -> T_:
@@ -30,14 +50,22 @@ class Trio:
     def _send(self, sender: int) -> Callable[[int, bytes], None]:
         def send(peer: int, data: bytes) -> None:
             self.traffic[sender, peer, len(data)] += 1
+            if self.heard is not None:
+                self.heard.append((sender, peer, data))
             if peer in self.evaluators:
                 self.evaluators[peer].feed(sender, data)
 
         return send
 
-    def build(self, index: int, n: int | None = None, t: int | None = None) -> Evaluator:
+    def build(
+        self, index: int, n: int | None = None, t: int | None = None, players: tuple[int, ...] | None = None
+    ) -> Evaluator:
         evaluator = Evaluator(
-            index=index, n=self.n if n is None else n, t=self.t if t is None else t, send=self._send(index)
+            index=index,
+            n=self.n if n is None else n,
+            t=self.t if t is None else t,
+            send=self._send(index),
+            members=self.players if players is None else players,
         )
         self.evaluators[index] = evaluator
         return evaluator
@@ -45,7 +73,7 @@ class Trio:
     async def restart(self) -> None:
         """Replace all evaluators, as members do after a failure."""
         await self.close()
-        for i in range(1, self.n + 1):
+        for i in self.players:
             self.build(i)
         await asyncio.gather(*(e.start(START_SECONDS) for e in self.evaluators.values()))
 
@@ -66,7 +94,7 @@ class Trio:
         return [dict(zip(self.evaluators, column, strict=True)) for column in zip(*results, strict=True)]
 
     def evaluate(self, program: str, public: Sequence[int], values: Sequence[int]) -> list[int]:
-        """Share the values, evaluate, reconstruct from all shares."""
+        """Share the values among all members, evaluate, reconstruct from all players' shares."""
         shares = [share(v, self.n, self.t) for v in values]
         outputs = self.run(self.on_shares(program, public, shares))
         return [reconstruct(output, self.n, self.t) for output in outputs]

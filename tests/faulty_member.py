@@ -20,8 +20,8 @@ from commitments.prss import Mask
 from commitments.threshold import Committee, KeyShare
 from darkpool.committee import node, opening
 from darkpool.committee.member import Member
-from darkpool.committee.opening import Session
-from darkpool.eip712 import sign_digest
+from darkpool.committee.steps import Heard, Steps
+from darkpool.eip712 import SIGNATURE_BYTES, sign_digest
 from darkpool.message import Message
 
 FAULT = "DARKPOOL_TEST_FAULT"
@@ -72,24 +72,38 @@ def wrong_mask() -> None:
 
 
 def steps() -> None:
-    """In one step its message to every peer is wrong in a bit or cut; or it is silent, or dies around it."""
-    honest = Session.exchange
+    """In one step what it says is wrong in a bit, cut, or signed by nobody, to all or to its first peer.
 
-    async def wrong(self: Session, step: str, out: Mapping[int, bytes]) -> dict[int, bytes]:
+    Or it is silent, or dies before or after.
+    """
+    honest_signed, honest_exchange = Steps._signed, Steps._exchange
+
+    def signed(self: Steps, step: str, receiver: int, body: bytes) -> bytes:
         if _due("wrong_message", step):
-            out = {peer: bytes([data[0] ^ 1]) + data[1:] for peer, data in out.items()}
+            body = bytes([body[0] ^ 1]) + body[1:]
         if _due("short_message", step):
-            out = {peer: data[: len(data) // 2] for peer, data in out.items()}
+            body = body[: len(body) // 2]
+        said = honest_signed(self, step, receiver, body)
+        return said[:-1] + bytes([said[-1] ^ 1]) if _due("unsigned", step) else said
+
+    async def exchange(
+        self: Steps, step: str, out: Mapping[int, bytes], receiver: int | None = None
+    ) -> dict[int, Heard]:
+        if _due("equivocates", step):
+            first, body = self.peers[0], out[self.peers[0]][:-SIGNATURE_BYTES]
+            lie = honest_signed(self, step, first if receiver is None else receiver, b"\x01" + body[1:])
+            out = {**out, first: lie}
         while _due("silent", step):  # noqa: ASYNC110 - the file says when it ends
             await asyncio.sleep(0.1)
         if _due("dead", step):
             _die()
-        received = await honest(self, step, out)
+        received = await honest_exchange(self, step, out, receiver)
         if _due("dead_after", step):
             _die()
         return received
 
-    Session.exchange = wrong  # type: ignore[method-assign]
+    Steps._signed = signed  # type: ignore[method-assign]
+    Steps._exchange = exchange  # type: ignore[method-assign]
 
 
 # --- towards the operator ---------------------------------------------------------------------------

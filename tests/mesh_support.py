@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from commitments.encoding import Writer
-from darkpool.committee.transport import Link, Mesh
+from darkpool.committee.mesh import Mesh
+from darkpool.committee.transport import Link
 from darkpool.errors import RoundAborted
 
 SESSION, OTHER = b"\x01" * 32, b"\x02" * 32
@@ -86,7 +87,14 @@ async def step(
     mesh: Mesh, name: str = "a", session: bytes = SESSION, seconds: float = LIMIT
 ) -> dict[int, bytes]:
     """Everybody sends "<me>><peer>"."""
-    out = {peer: b"%d>%d" % (mesh.index, peer) for peer in mesh.peers}
+    return await among(mesh, (mesh.index, *mesh.peers), name, session, seconds)
+
+
+async def among(
+    mesh: Mesh, players: Sequence[int], name: str = "a", session: bytes = SESSION, seconds: float = LIMIT
+) -> dict[int, bytes]:
+    """The same among some."""
+    out = {peer: b"%d>%d" % (mesh.index, peer) for peer in players if peer != mesh.index}
     return await mesh.exchange(session, name, out, seconds)
 
 

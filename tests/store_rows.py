@@ -8,6 +8,7 @@ from darkpool.market import RoundState
 from darkpool.store.records import (
     AttemptRow,
     AttemptState,
+    BlameRow,
     BoxRow,
     EventRow,
     FillRow,
@@ -85,6 +86,10 @@ def event(kind: str, account: bytes | None = None) -> EventRow:
 
 def attempt(number: int, state: AttemptState = AttemptState.SEALED, payload: bytes = b"") -> AttemptRow:
     return AttemptRow(digest(("list", number)), MARKET, number, state, digest(("root", number)), payload)
+
+
+def charge(number: int) -> BlameRow:
+    return BlameRow(digest("list"), 1, 2, "share", "price", number, b"signed %d" % number)
 
 
 def handed(number: int) -> HandedRow:

@@ -17,12 +17,13 @@ WORKERS = """
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from darkpool import intake
+from commitments.paillier import public_key
+from darkpool import work, workers
 
 if __name__ == "__main__":
-    begin = (int(sys.argv[1]),)
-    pool = ProcessPoolExecutor(2, get_context("spawn"), initializer=intake._begin, initargs=begin)
-    for future in [pool.submit(intake._warm) for _ in range(8)]:
+    request = work.warm(public_key(int(sys.argv[1])))
+    pool = ProcessPoolExecutor(2, get_context("spawn"), initializer=workers.begin)
+    for future in [pool.submit(work.answered, request) for _ in range(8)]:
         future.result()
     print(*pool._processes, flush=True)
     sys.stdin.read()

@@ -242,7 +242,7 @@ def test_an_unknown_setting_is_told_the_known_ones(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("[venue]\nthreshold = 2", "venue: 3 members with threshold 2"),
+        ("[venue]\nthreshold = 2", "venue: 4 members with threshold 2"),
         ("[venue]\nmembers = 7\nthreshold = 3", "venue: 7 members with threshold 3"),
         ("[chain]\nwithdraw_delay = 4500", "chain.withdraw_delay is 4500, must be above settle_window + fin"),
         ("[chain]\ncancel_delay = 4500", "chain.cancel_delay is 4500, must be above"),

@@ -129,7 +129,7 @@ def test_tables_of_a_newer_program_are_left_alone(url: str, database: Database) 
 
 
 def test_foreign_tables_of_our_names_are_left_alone_and_nothing_is_added(url: str) -> None:
-    engine = module._engine(module._parsed(url))
+    engine = module._engine(module.parsed_url(url))
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE orders (what INTEGER)"))
     with pytest.raises(StoreError):
@@ -168,7 +168,7 @@ def test_a_layout_with_settlements_under_way_is_left_to_the_program_that_began_t
 
 def old_layout(url: str, *states: str) -> None:
     """A database of the first layout with a settlement of each state, the first of round 1."""
-    engine = module._engine(module._parsed(url)).execution_options(darkpool_writes=True)
+    engine = module._engine(module.parsed_url(url)).execution_options(darkpool_writes=True)
     with engine.begin() as connection:
         config = Config()
         config.set_main_option("script_location", "darkpool.store:migrations")

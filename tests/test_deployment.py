@@ -13,7 +13,7 @@ from darkpool.eip712 import address_of, fresh_key
 from darkpool.errors import ConfigError
 from darkpool.settlement import Settlement, ordered_signatures, sign
 from darkpool.types import address_hex
-from tests.venue_support import seats
+from tests.venue_support import first_committee, seats
 
 
 def settle_nothing(chain: Chain) -> None:
@@ -30,11 +30,12 @@ def test_a_vault_that_has_settled_is_none_for_a_new_venue(tmp_path: Path) -> Non
     folders = [tmp_path / str(i) for i in range(3)]
     for folder in folders:
         folder.mkdir()
-    first = deploy(folders[0], Settings(), chain, seats(), key)
+    first = deploy(folders[0], Settings(), chain, *first_committee(), key)
     taken = Settings.model_validate({"chain": {"rpc_url": "http://node", "vault": address_hex(first.vault)}})
-    assert deploy(folders[1], taken, chain, seats(), key).vault == first.vault
+    assert deploy(folders[1], taken, chain, *first_committee(), key).vault == first.vault
     settle_nothing(chain)
     with pytest.raises(ConfigError, match="has settled before: settlement 2 is next"):
-        deploy(folders[2], taken, chain, seats(), key)
+        deploy(folders[2], taken, chain, *first_committee(), key)
     assert not (folders[2] / VENUE).exists()
-    assert deploy(folders[0], Settings(), chain, seats(), key).vault == first.vault  # its own still is
+    again = deploy(folders[0], Settings(), chain, *first_committee(), key)
+    assert again.vault == first.vault  # its own still is

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import combinations_with_replacement, product
 
@@ -14,17 +15,24 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from commitments.errors import ParameterError, VerificationError
-from commitments.params import FIELD_PRIME, STATISTICAL_BITS, SUM_BITS
-from commitments.shamir import reconstruct, share
+from commitments.params import FIELD_PRIME, STATISTICAL_BITS
+from commitments.shamir import SHARE_BYTES, reconstruct, share
 from darkpool.auction import clear, curves
 from darkpool.committee.clearing import DIFFERENCE_BITS, Arithmetic, Shares, auction
 from darkpool.committee.evaluator import MAX_MESSAGE_BYTES, Evaluator, EvaluatorFailed
-from darkpool.committee.evaluator_link import statistical_parameter
+from darkpool.committee.evaluator_link import FieldCodec, statistical_parameter
 from darkpool.market import Side
-from tests.evaluator_trio import EVALUATION_SECONDS, START_SECONDS, Cleared, Trio, plain_rule
+from tests.evaluator_trio import (
+    BOOKS,
+    EVALUATION_SECONDS,
+    START_SECONDS,
+    TOP,
+    Cleared,
+    Trio,
+    plain_rule,
+)
 from tests.strategies import RandomBook, books
 
-TOP = 2**SUM_BITS - 1
 REUSED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -88,23 +96,6 @@ def test_the_program_keeps_its_ranges_up_to_the_largest_sums(demand: list[int], 
     assert in_clear(demand, supply, ref, pressure, TOP) == expected
 
 
-BOOKS: dict[str, tuple[list[int], list[int], int]] = {
-    "one-sided buys": ([9] * 8, [0] * 8, 0),
-    "one-sided sells": ([0] * 8, [9] * 8, 0),
-    "empty": ([0] * 8, [0] * 8, 3),
-    "no a: supply above demand": ([3, 3, 2, 2, 1, 1, 1, 0], [5, 5, 6, 7, 7, 8, 9, 9], 0),
-    "no b: demand above supply": ([9, 9, 9, 8, 8, 8, 8, 7], [0, 0, 1, 1, 2, 3, 3, 3], 0),
-    "balanced everywhere": ([5] * 8, [5] * 8, 0),
-    "buys long everywhere, pressure up": ([7] * 8, [5] * 8, 2),
-    "sells long everywhere, pressure down": ([5] * 8, [7] * 8, 2),
-    "mixed surplus": ([6, 6, 6, 4, 4, 4, 2, 2], [4, 4, 4, 6, 6, 6, 6, 6], 3),
-    "tie in volume, right nearer": ([6, 6, 6, 4, 4, 4, 4, 0], [1, 4, 4, 5, 5, 5, 6, 6], 3),
-    "tie in volume, left nearer": ([5, 5, 5, 4, 4, 4, 4, 0], [1, 4, 4, 6, 6, 6, 6, 6], 3),
-    "largest sums": ([TOP] * 8, [TOP] * 8, 9),
-    "largest surplus on both sides": ([TOP] * 4 + [1] * 4, [1] * 4 + [TOP] * 4, 0),
-}
-
-
 @pytest.mark.parametrize("demand, supply, pressure", BOOKS.values(), ids=BOOKS)
 def test_shared_evaluation_gives_the_rule(
     trio: Trio, demand: list[int], supply: list[int], pressure: int
@@ -149,19 +140,6 @@ def test_random_books_of_64_levels_clear_on_shares_as_in_the_clear(trio: Trio, b
 @given(book=st.one_of(any_book, books(levels=64, max_orders=60)))
 def test_many_random_books_clear_on_shares_as_in_the_clear(trio: Trio, book: RandomBook) -> None:
     compare(trio, book)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("n, t", [(4, 1), (5, 1), (5, 2)])
-def test_larger_committees(n: int, t: int) -> None:
-    members = Trio(n, t)
-    try:
-        members.run(members.restart())
-        for demand, supply, pressure in BOOKS.values():
-            outputs = members.evaluate("auction", (8, 4, pressure, 5), (*demand, *supply))
-            assert Cleared(*outputs) == plain_rule(demand, supply, 4, pressure, 5)
-    finally:
-        members.end()
 
 
 def test_at_least_compares_elementwise(trio: Trio) -> None:
@@ -213,6 +191,28 @@ def test_traffic_does_not_depend_on_the_input(trio: Trio, ticks: int) -> None:
         seen.append(dict(trio.traffic))
     assert all(traffic == seen[0] for traffic in seen)
     assert set(seen[0]) >= {(i, j, 12 + 16 * 6) for i in (1, 2, 3) for j in (1, 2, 3) if i != j}
+
+
+def test_an_opened_zero_test_is_no_product_of_two_sharings(trio: Trio) -> None:
+    """Else it has two linear factors, and the one through a member's own share tells the compared value."""
+    count = 40
+    trio.heard = []
+    trio.evaluate("nonzero", [count], range(1, count + 1))
+    messages, trio.heard = trio.heard, None
+    # What each sends alike to both others, in one message of an element a value, is opened with degree 2t.
+    said: defaultdict[bytes, dict[int, set[bytes]]] = defaultdict(lambda: defaultdict(set))
+    for sender, _, data in messages:
+        if len(data) == 12 + SHARE_BYTES * count:
+            said[data[:12]][sender].add(data[12:])
+    openings = [by for by in said.values() if set(map(len, by.values())) == {1} and len(by) == 3]
+    opening = {i: FieldCodec.loads(next(iter(data))) for i, data in openings[-1].items()}
+    splits = 0
+    for one, two, three in zip(opening[1], opening[2], opening[3], strict=True):
+        a = (one - 2 * two + three) * pow(2, -1, FIELD_PRIME)
+        b = two - one - 3 * a
+        discriminant = b * b - 4 * a * (one - a - b)
+        splits += pow(discriminant, (FIELD_PRIME - 1) // 2, FIELD_PRIME) == 1
+    assert 0 < splits < count
 
 
 def test_masks_keep_their_bits_for_every_committee() -> None:
@@ -277,34 +277,6 @@ def test_evaluations_queue_in_order(trio: Trio) -> None:
     bits = [reconstruct({i: results[3 * k + i - 1][0] for i in (1, 2, 3)}, 3, 1) for k in range(3)]
     assert bits == [0, 1, 0]
     assert trio.evaluators[1].peak_memory_bytes > 1 << 20
-
-
-@pytest.mark.parametrize("index, n, t", [(1, 3, 0), (1, 2, 1), (1, 4, 2), (4, 3, 1), (0, 3, 1), (1, 20, 2)])
-def test_settings_that_keep_nothing_secret_are_refused(index: int, n: int, t: int) -> None:
-    async def start() -> None:
-        evaluator = Evaluator(index=index, n=n, t=t, send=lambda _peer, _data: None)
-        with pytest.raises(EvaluatorFailed, match="gave up: ParameterError"):
-            await evaluator.start(START_SECONDS)
-        await evaluator.close()
-
-    asyncio.run(start())
-
-
-def test_a_peer_with_another_threshold_is_refused() -> None:
-    members = Trio(5, 2)
-    try:
-
-        async def start() -> tuple[BaseException | None, BaseException | None]:
-            ours, theirs = members.build(1), members.build(2, t=1)
-            return await asyncio.gather(
-                ours.start(START_SECONDS), theirs.start(START_SECONDS), return_exceptions=True
-            )
-
-        for refusal in members.run(start()):
-            assert isinstance(refusal, EvaluatorFailed)
-            assert "gave up: VerificationError" in str(refusal)
-    finally:
-        members.end()
 
 
 def test_a_start_without_peers_times_out_and_leaves_no_child() -> None:

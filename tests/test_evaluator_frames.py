@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from commitments.errors import DecodeError
+from commitments.encoding import Writer
+from commitments.errors import DecodeError, ParameterError
 from commitments.params import FIELD_PRIME
 from darkpool.committee import evaluator_frames as frames
 from darkpool.committee.evaluator_frames import Kind, Program, Splitter
 from darkpool.committee.evaluator_link import FieldCodec
 
-START = bytes(frames.Start(1, 3, 1))
+START = bytes(frames.Start(1, 3, 1, (1, 2, 3)))
 
 
 def child(data: bytes) -> subprocess.CompletedProcess[bytes]:
@@ -39,7 +40,9 @@ def child(data: bytes) -> subprocess.CompletedProcess[bytes]:
         (START[:-1], "DecodeError"),
         (frames.signal(Kind.STOP), "DecodeError"),
         (START + START, "DecodeError"),
+        (b"\x00\x00\x00\x08\x01\x01\x04\x01\x03\x01\x03\x02", "ParameterError"),  # players 1, 3, 2
         (START + bytes(frames.Peer(1, b"x")), "DecodeError"),
+        (bytes(frames.Start(1, 4, 1, (1, 2, 3))) + bytes(frames.Peer(4, b"x")), "DecodeError"),
         (START + bytes(frames.Peer(2, b"rubbish")), "VerificationError"),
         (START + bytes(frames.Run(1, Program.NONZERO, (1,), (1,))), "DecodeError"),
         (START, "EOFError"),
@@ -64,7 +67,7 @@ RUN = frames.Run(7, Program.AT_LEAST, (1, 2**64 - 1), (FIELD_PRIME - 1, 0))
 
 
 def test_frames_survive_the_pipe_cut_anywhere() -> None:
-    start, peer = frames.Start(1, 3, 1), frames.Peer(2, b"abc")
+    start, peer = frames.Start(2, 4, 1, (1, 2, 4)), frames.Peer(2, b"abc")
     result, failed = frames.Result(7, 99, (5,)), frames.Failed(7, "EOFError")
     sent = bytes(start) + bytes(RUN) + bytes(peer) + bytes(result) + bytes(failed) + frames.signal(Kind.READY)
     splitter = Splitter()
@@ -86,11 +89,12 @@ def test_no_frame_shows_its_content() -> None:
 
 
 def damaged() -> Iterator[tuple[Kind, bytes]]:
-    for frame in (bytes(RUN), bytes(frames.Result(7, 99, (5,))), bytes(frames.Failed(7, "EOFError"))):
+    for frame in (START, bytes(RUN), bytes(frames.Result(7, 99, (5,))), bytes(frames.Failed(7, "EOFError"))):
         ((kind, body),) = Splitter().feed(frame)
         yield kind, body + b"\x00"
         yield from ((kind, body[:cut]) for cut in range(len(body)))
     run = bytes(RUN)[5:]
+    yield Kind.START, START[5:8] + b"\x41" + bytes(range(1, 66))  # too many players
     yield Kind.RUN, run[:4] + b"\x09" + run[5:]  # an unknown program
     yield Kind.RUN, run[:5] + b"\xff" + run[6:]  # too many public integers
     yield Kind.RUN, run[:-16] + FIELD_PRIME.to_bytes(16, "big")  # a share that is not reduced
@@ -100,6 +104,7 @@ def damaged() -> Iterator[tuple[Kind, bytes]]:
 
 def test_damaged_frames_are_refused() -> None:
     parsers: dict[Kind, Callable[[bytes], object]] = {
+        Kind.START: frames.Start.parse,
         Kind.RUN: frames.Run.parse,
         Kind.RESULT: frames.Result.parse,
         Kind.FAILED: frames.Failed.parse,
@@ -108,6 +113,38 @@ def test_damaged_frames_are_refused() -> None:
     for kind, body in damaged():
         with pytest.raises(DecodeError):
             parsers[kind](body)
+
+
+@pytest.mark.parametrize(
+    "index, n, t, players, problem",
+    [
+        (1, 3, 0, (1, 2, 3), "t >= 1"),
+        (1, 2, 1, (1, 2), r"2t\+1 <= n"),
+        (1, 4, 2, (1, 2, 3, 4), r"2t\+1 <= n"),
+        (1, 65, 1, (1, 2, 3), "<= 64"),
+        (1, 17, 1, (1, 2, 3), "more than 16 keys"),
+        (1, 20, 2, (1, 2, 3, 4, 5), "more than 16 keys"),
+        (4, 4, 1, (1, 2, 3), "member 4 is not among"),
+        (0, 4, 1, (1, 2, 3), "member 0 is not among"),
+        (1, 4, 1, (1, 2), "3 or more"),
+        (1, 4, 1, (), "3 or more"),
+        (1, 5, 2, (1, 2, 3, 4), "5 or more"),
+        (1, 4, 1, (1, 2, 2), "distinct"),
+        (1, 4, 1, (2, 1, 3), "ascending"),
+        (1, 4, 1, (1, 2, 5), "1 to 4"),
+        (1, 4, 1, (0, 1, 2), "1 to 4"),
+    ],
+)
+def test_settings_that_keep_nothing_secret_are_refused(
+    index: int, n: int, t: int, players: tuple[int, ...], problem: str
+) -> None:
+    body = Writer().uint(index, 1).uint(n, 1).uint(t, 1).uint(len(players), 1)
+    for player in players:
+        body.uint(player, 1)
+    with pytest.raises(ParameterError, match=problem):
+        frames.Start.parse(bytes(body))
+    with pytest.raises(ParameterError, match=problem):
+        frames.Start(index, n, t, players)
 
 
 @pytest.mark.parametrize(

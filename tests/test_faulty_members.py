@@ -127,8 +127,8 @@ def assert_aborted(story: Story) -> None:
 @pytest.mark.parametrize(
     "fault, step, reason",
     [
-        ("wrong_partial", "", "partial decryptions"),
-        ("wrong_mask", "", "masks: holders"),
+        ("wrong_partial", "", "member 2 partial at curves/partials"),
+        ("wrong_mask", "", "of a mask key disagree"),
         ("wrong_message", "crosses", "degree of sharing"),
         pytest.param("wrong_message", "price", "degree of sharing", marks=slow),
         pytest.param("wrong_message", "long", "degree of sharing", marks=slow),

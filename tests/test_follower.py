@@ -13,6 +13,7 @@ import pytest
 from darkpool.committee import follower as module
 from darkpool.committee import transport
 from darkpool.committee.follower import Follower
+from darkpool.committee.meeting import Group, Sockets
 from darkpool.committee.member_link import MemberLink
 from darkpool.committee.node import Node
 from darkpool.errors import PeerFault
@@ -52,12 +53,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 class Alive:
     """The member with its socket; it may die and come back."""
 
-    def __init__(self, host: Host, sockets: Path) -> None:
-        self.host, self._sockets = host, sockets
+    def __init__(self, host: Host, meeting: Sockets) -> None:
+        self.host, self._meeting = host, meeting
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self._task = asyncio.create_task(Node(self.host.member, self._sockets).serve())
+        self._task = asyncio.create_task(Node(self.host.member, self._meeting).serve())
 
     async def die(self) -> None:
         assert self._task is not None
@@ -73,9 +74,10 @@ async def following(
 ) -> AsyncIterator[tuple[Alive, Follower]]:
     """A member that is up, and its follower over a log of so many entries."""
     with tempfile.TemporaryDirectory(prefix="dp-") as folder:
-        alive = Alive(host, Path(folder))
+        meeting = Sockets(Path(folder), Group.of(host.member.seat.committee))
+        alive = Alive(host, meeting)
         alive.start()
-        link = MemberLink(Path(folder), 1, patience=1.0)
+        link = MemberLink(meeting, 1, patience=1.0)
         follower = Follower(link, read, size)
         try:
             yield alive, follower

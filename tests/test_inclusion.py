@@ -11,6 +11,7 @@ import pytest
 
 from commitments import merkle
 from commitments.errors import DecodeError
+from commitments.paillier import PublicKey
 from darkpool.book import cancel_all_digest, cancel_digest
 from darkpool.certificates import abandon_digest
 from darkpool.draft import Standing
@@ -24,11 +25,14 @@ from darkpool.netting import Signers
 from darkpool.order import Order, SealedOrder, TimeInForce
 from darkpool.receipt import Kind, Receipt
 from darkpool.sealed_view import LEAF_BYTES, SealedListView
+from darkpool.tenure import Tenure, Tenures
 from darkpool.types import Address, Lots, Nonce, PrivateKey, Quanta, RoundId, Tick
 from darkpool.wallet import Wallet
 from tests.api.stand_in import ADA, BEN, MARKET, NOW, OPERATOR, seats, terms
+from tests.succession import other_seats, signers_of
 
 SIGNERS: Final = Signers(1, {seat.index: seat.signer for seat in seats()})
+TENURES: Final = Tenures((Tenure(SIGNERS, terms().key),))
 ROUND: Final = 7
 
 
@@ -91,7 +95,7 @@ class Story:
         given: dict[str, Any] = {
             "receipt": self.receipt,
             "terms": terms(),
-            "signers": SIGNERS,
+            "tenures": TENURES,
             "operator": address_of(OPERATOR),
             **changes,
         }
@@ -240,6 +244,45 @@ def test_what_is_no_reason_is_evidence(order: SealedOrder, ending: Message) -> N
     story = Story(order)
     with pytest.raises(PeerFault, match="reason"):
         story.check(story.evidence(ending))
+
+
+def succession(key: PublicKey) -> tuple[Message, Tenures]:
+    """The same members with that key, and all committees with them."""
+    present = TENURES.current
+    following = replace(present, key=key, key_epoch=1, since=NOW)
+    digest = present.succession(following, terms().domain, terms().venue)
+    signatures = [sign_digest(digest, seat.signing_key) for seat in seats()]
+    entry = Message("committee", {"time": NOW, **following.fields()}, signatures)
+    return entry, TENURES.after(entry, terms().domain, terms().venue)
+
+
+def test_a_new_key_ends_an_order_and_other_shares_of_the_same_do_not() -> None:
+    story, other = Story(), other_seats()[0].committee.key
+    entry, tenures = succession(other)
+    for sealed in (None, sealed_view(BENS)):
+        said = story.check(story.evidence(entry), sealed, tenures=tenures, terms=replace(terms(), key=other))
+        assert said == "released, because the committee has a new key, entry 4"
+    with pytest.raises(PeerFault, match="no reason"):  # it is nothing that the committee signed
+        story.check(story.evidence(entry))
+    refreshed, same = succession(terms().key)
+    with pytest.raises(PeerFault, match="no reason"):
+        story.check(story.evidence(refreshed), tenures=same)
+    # The same terms written again are no new ones, though the market has another key by now.
+    with pytest.raises(PeerFault, match="no reason"):
+        story.check(
+            story.evidence(terms_message(terms(), NOW)), tenures=tenures, terms=replace(terms(), key=other)
+        )
+
+
+def test_a_list_is_checked_by_the_committee_of_its_time() -> None:
+    story, (entry, _) = Story(), succession(terms().key)
+    present = TENURES.current
+    strangers = Tenure(signers_of(other_seats()), terms().key, 1, NOW)
+    after = Tenures((present, replace(strangers, since=NOW + 1)), (entry.encode(),))
+    assert "sealed in round" in story.check(story.evidence(), sealed_view(story.order), tenures=after)
+    since = Tenures((present, strangers), (entry.encode(),))
+    with pytest.raises(PeerFault, match="not signed by member"):
+        story.check(story.evidence(), sealed_view(story.order), tenures=since)
 
 
 def flipped(data: bytes) -> bytes:

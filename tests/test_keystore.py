@@ -180,13 +180,13 @@ def test_a_keystore_is_never_overwritten(made: Keystore, tmp_path: Path) -> None
 
 def test_nor_if_the_name_is_taken_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "k"
-    stretch = module._stretch
+    stretch = module.stretch
 
     def slow(secret: bytes, salt: bytes, cost: ScryptCost) -> bytes:
         path.write_bytes(b"somebody else's")
         return stretch(secret, salt, cost)
 
-    monkeypatch.setattr(module, "_stretch", slow)
+    monkeypatch.setattr(module, "stretch", slow)
     with pytest.raises(KeystoreError, match="never overwritten"):
         Keystore.create(path, PASSPHRASE, cost=INSECURE_TEST)
     assert path.read_bytes() == b"somebody else's"

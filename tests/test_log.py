@@ -177,7 +177,7 @@ def test_a_database_that_holds_no_log_is_refused(store: LogStore, data: bytes) -
         opened(store)
 
 
-@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"version":3}'])
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"version":4}'])
 def test_a_snapshot_that_is_none_is_refused(venue: Venue, store: LogStore, data: bytes) -> None:
     store.append(0, venue.entries[:5])
     store.save_checkpoint(5, data)

@@ -191,6 +191,15 @@ def test_another_request_is_refused(host: Host, op: str) -> None:
         ("start", {"generation": 0}),
         ("start", {"generation": True}),
         ("start", {"generation": 1 << 32}),
+        ("start", {"generation": 1}),
+        ("start", {"generation": 1, "members": "123"}),
+        ("start", {"generation": 1, "members": [1, 2, True]}),
+        ("start", {"generation": 1, "members": [1, 2]}),
+        ("start", {"generation": 1, "members": [1, 3, 2]}),
+        ("start", {"generation": 1, "members": [1, 2, 2]}),
+        ("start", {"generation": 1, "members": [1, 2, 3, 4]}),
+        ("start", {"generation": 1, "members": [2, 3, 4]}),
+        ("start", {"generation": 1, "members": [0, 1, 2]}),
         ("ready", {}),
         ("ready", {"epoch": 0}),
         ("handed_refused", {}),
@@ -202,7 +211,9 @@ def test_another_request_is_refused(host: Host, op: str) -> None:
 )
 def test_malformed_requests_are_refused(host: Host, op: str, fields: dict[str, Any]) -> None:
     assert refusal(host.ask(op, **fields))
-    assert host.ask("status").fields["evaluator"] is False
+    status = host.ask("status").fields
+    assert (status["evaluator"], status["players"], status["generation"]) == (False, [], 0)
+    assert status["refusals"][-1][1] == op
 
 
 def test_a_log_of_others_is_none_of_its(tmp_path: Path) -> None:

@@ -11,12 +11,14 @@ from typing import Any, Self
 import pytest
 
 from darkpool.committee import transport
+from darkpool.committee.meeting import Group, Sockets
 from darkpool.committee.member_link import MemberLink
-from darkpool.committee.transport import COORDINATOR, NUMBER_BYTES, Kind, Link, socket_path
+from darkpool.committee.transport import COORDINATOR, NUMBER_BYTES, Kind, Link
 from darkpool.errors import PeerFault
 from darkpool.message import Message
 
 LIMIT = 5.0
+GROUP = Group(bytes(32), 3, 1)
 
 
 def run(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -28,7 +30,7 @@ class Listener:
     """What stands for member 2: connections are served by the test itself."""
 
     def __init__(self, directory: Path) -> None:
-        self._path = socket_path(directory, 2)
+        self._path = Sockets(directory, GROUP).path(2)
         self._links: asyncio.Queue[Link] = asyncio.Queue()
 
     async def __aenter__(self) -> Self:
@@ -43,7 +45,8 @@ class Listener:
 
     async def accepted(self) -> Link:
         link = await self._links.get()
-        assert await link.receive() == (Kind.HELLO, bytes([COORDINATOR]))
+        assert await link.receive() == (Kind.HELLO, GROUP.hello(COORDINATOR))
+        link.send(Kind.HELLO, GROUP.hello(2))
         return link
 
 
@@ -64,7 +67,7 @@ async def answer(link: Link, op: str = "ok") -> Message:
 async def linked(tmp_path: Path) -> AsyncIterator[tuple[MemberLink, Link, Listener]]:
     """The operator's link, the member's end of it, and who accepts the next."""
     async with Listener(tmp_path) as listener:
-        member = MemberLink(tmp_path, 2, patience=LIMIT)
+        member = MemberLink(Sockets(tmp_path, GROUP), 2, patience=LIMIT)
         link = await listener.accepted()
         await member.here()
         try:
@@ -114,9 +117,11 @@ def test_requests_go_out_one_at_a_time_in_order(tmp_path: Path) -> None:
 
 def test_a_member_that_is_away_is_named(tmp_path: Path) -> None:
     async def body() -> None:
-        member = MemberLink(tmp_path, 2, patience=0.01)
+        member = MemberLink(Sockets(tmp_path, GROUP), 2, patience=0.01)
         assert not member.connected
-        assert await fault(member.ask(Message("a"), LIMIT)) == "member 2: is away"
+        assert await fault(member.ask(Message("a"), LIMIT)) == (
+            "member 2: does not listen (No such file or directory)"
+        )
         await member.close()
 
     run(body())
@@ -124,7 +129,7 @@ def test_a_member_that_is_away_is_named(tmp_path: Path) -> None:
 
 def test_a_member_that_comes_in_time_is_waited_for(tmp_path: Path) -> None:
     async def body() -> None:
-        member = MemberLink(tmp_path, 2, patience=LIMIT)
+        member = MemberLink(Sockets(tmp_path, GROUP), 2, patience=LIMIT)
         asking = ask(member, "a")
         async with Listener(tmp_path) as listener:
             link = await listener.accepted()

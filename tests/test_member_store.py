@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from darkpool.store.database import Database, StoreError
-from darkpool.store.member_store import MemberStore
-from darkpool.store.records import AttemptState, HandedState
+from darkpool.store.member_store import MAX_EVIDENCE_ROWS, MemberStore
+from darkpool.store.records import AttemptState, HandedState, PinRow
 from darkpool.store.rows import MAX_PAGE
 from tests.databases import KINDS, fresh_url
 from tests.store_rows import MARKET, OTHER_MARKET, attempt, digest, handed
@@ -80,6 +81,102 @@ def test_a_digest_means_one_list(store: MemberStore) -> None:
         with pytest.raises(StoreError, match="it is round 1"):
             store.record(other)
     assert store.attempt(later.digest) == attempt(1)
+
+
+def test_attempts_at_a_list_only_count_upwards(store: MemberStore) -> None:
+    """In every state but abandoned, with nothing else changed; also together with a step forward."""
+    for number, state in enumerate(STATES):
+        row = replace(attempt(number, state, b"kept"), attempts=2)
+        store.record(row)
+        for bad in (
+            replace(row, attempts=1),
+            replace(row, attempts=3, payload=b"other"),
+            replace(row, attempts=3, signature=b"other"),
+            replace(row, attempts=3, root=digest("other")),
+        ):
+            with pytest.raises(StoreError):
+                store.record(bad)
+            assert store.attempt(row.digest) == row
+        later = replace(row, attempts=3)
+        if state is AttemptState.ABANDONED:
+            with pytest.raises(StoreError, match="no step from abandoned to abandoned"):
+                store.record(later)
+            later = row
+        else:
+            store.record(later)
+        assert store.attempt(row.digest) == later
+    sealed = attempt(0, AttemptState.ATTEMPTED)
+    for attempts in (2, 0):
+        with pytest.raises(StoreError, match=f"{attempts} after 3"):
+            store.record(replace(sealed, attempts=attempts))
+    store.record(replace(sealed, attempts=4))
+    store.record(replace(attempt(0, AttemptState.ABANDONED), attempts=4))
+
+
+class TestPins:
+    def test_the_first_code_of_a_step_of_a_list_stays(self, url: str, store: MemberStore) -> None:
+        first = PinRow(digest("list"), "price", b"1" * 32)
+        for other in (first, replace(first, code=b"2" * 32), replace(first, code=b"")):
+            assert store.pinned(other) == first.code
+        store.database.close()
+        again = MemberStore(Database.open(url))
+        assert again.pinned(replace(first, code=b"3" * 32)) == first.code
+        again.database.close()
+
+    def test_another_step_or_list_has_a_code_of_its_own(self, store: MemberStore) -> None:
+        first = PinRow(digest("list"), "price", b"1" * 32)
+        assert store.pinned(first) == first.code
+        for k, other in enumerate(
+            (replace(first, step="prices"), replace(first, step="Price"), replace(first, digest=digest("x")))
+        ):
+            code = bytes([k]) * 32
+            assert store.pinned(replace(other, code=code)) == code
+        assert store.pinned(replace(first, code=b"")) == first.code
+
+    def test_a_database_that_is_away_pins_nothing(self, url: str, store: MemberStore) -> None:
+        """The member then ends the attempt: a value nobody keeps could be another one the next time."""
+        row = PinRow(digest("list"), "price", b"1" * 32)
+        with pytest.MonkeyPatch.context() as patch:
+
+            def away(self: Database, what: str) -> NoReturn:
+                raise StoreError(f"{what}: away")
+
+            patch.setattr(Database, "writing", away)
+            with pytest.raises(StoreError, match="keep what was revealed"):
+                store.pinned(row)
+        assert store.pinned(replace(row, code=b"2" * 32)) == b"2" * 32
+
+
+class TestCharges:
+    def test_they_are_read_newest_first(self, url: str, store: MemberStore) -> None:
+        rows = [charge(k) for k in range(5)]
+        store.charge(rows[:2])
+        store.charge(rows[2:])
+        assert store.charges() == rows[::-1]
+        assert store.charges(2) == rows[:2:-1]
+        store.database.close()
+        again = MemberStore(Database.open(url))
+        assert again.charges() == rows[::-1]
+        again.database.close()
+
+    def test_the_same_charge_may_be_made_again(self, store: MemberStore) -> None:
+        store.charge([charge(1), charge(1)])
+        assert store.charges() == [charge(1)] * 2
+
+    def test_of_old_ones_the_evidence_is_dropped(self, store: MemberStore) -> None:
+        """A member that lies without end must not fill the disk with its messages."""
+        count = MAX_EVIDENCE_ROWS + 3
+        for k in range(count):
+            store.charge([charge(k)])
+        kept = store.charges(count)
+        assert [row.at for row in kept] == list(range(count))[::-1]
+        assert [row.evidence for row in kept[-3:]] == [b""] * 3
+        assert all(row.evidence for row in kept[:-3])
+
+    def test_limits(self, store: MemberStore) -> None:
+        for limit in (-1, 0, MAX_PAGE + 1):
+            with pytest.raises(ValueError, match=f"limit is {limit}"):
+                store.charges(limit)
 
 
 def test_the_latest_list_is_the_one_recorded_last(store: MemberStore) -> None:

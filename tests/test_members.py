@@ -17,10 +17,10 @@ import pytest
 from commitments.params import INSECURE_TEST
 from commitments.threshold import safe_prime
 from darkpool.committee.home import SEAT, Home
+from darkpool.committee.meeting import MAX_SOCKET_PATH, Group, Sockets
 from darkpool.committee.member_link import MemberLink
-from darkpool.committee.members import MAX_SOCKET_PATH, MODULE, Members
-from darkpool.committee.seat import seats_from_primes
-from darkpool.committee.transport import socket_path
+from darkpool.committee.members import MODULE, Members
+from darkpool.committee.seat import Seat, seats_from_primes
 from darkpool.errors import ConfigError
 from darkpool.message import Message
 from darkpool.netting import Signers
@@ -51,9 +51,14 @@ def sockets() -> Iterator[Path]:
         yield Path(folder)
 
 
+def met(homes: list[Path], sockets: Path) -> Sockets:
+    """Where the members of those homes meet."""
+    return Sockets(sockets, Group.of(Seat.load(homes[0] / SEAT).committee))
+
+
 def test_members_killed_one_by_one_come_back_and_find_each_other(homes: list[Path], sockets: Path) -> None:
     async def body() -> None:
-        links = [MemberLink(sockets, index, patience=LIMIT) for index in (1, 2, 3)]
+        links = [MemberLink(met(homes, sockets), index, patience=LIMIT) for index in (1, 2, 3)]
 
         async def peers(link: MemberLink) -> int:
             status = await link.ask(Message("status"), LIMIT)
@@ -68,7 +73,7 @@ def test_members_killed_one_by_one_come_back_and_find_each_other(homes: list[Pat
             replies = await asyncio.gather(*(link.ask(request, LIMIT) for link in links))
             assert [reply.op for reply in replies] == ["started"] * 3
 
-        async with Members(homes, sockets) as members:
+        async with Members(homes, [str(sockets)]) as members:
             await start(1)
             for generation, name in enumerate(("member-2", "member-1", "member-3"), 2):
                 link = links[int(name[-1]) - 1]
@@ -89,10 +94,10 @@ def test_members_killed_one_by_one_come_back_and_find_each_other(homes: list[Pat
 def test_a_member_with_a_bad_seat_is_not_started_again(homes: list[Path], sockets: Path) -> None:
     async def body() -> None:
         (homes[1] / SEAT).write_text("{}")
-        async with Members(homes, sockets) as members:
+        async with Members(homes, [str(sockets)]) as members:
             with pytest.raises(ConfigError, match="member-2 ended with exit code 2"):
                 await members.wait()
-            link = MemberLink(sockets, 1, patience=LIMIT)
+            link = MemberLink(met(homes, sockets), 1, patience=LIMIT)
             assert (await link.ask(Message("status"), LIMIT)).op == "status"
             await link.close()
         assert "error: " in (homes[1] / "member.log").read_text()
@@ -103,32 +108,34 @@ def test_a_member_with_a_bad_seat_is_not_started_again(homes: list[Path], socket
 def test_other_programs_can_take_a_members_place(homes: list[Path], sockets: Path) -> None:
     async def body() -> None:
         modules = [MODULE, "tests.no_such_program", MODULE]
-        async with Members(homes, sockets, modules, restart=False) as members:
+        async with Members(homes, [str(sockets)], modules, restart=False) as members:
             with pytest.raises(ConfigError, match="member-2 ended with exit code 1"):
                 await members.wait()
         with pytest.raises(ValueError, match="shorter"):
-            Members(homes, sockets, modules[:2])
+            Members(homes, [str(sockets)], modules[:2])
 
     run(body())
 
 
-def test_a_folder_for_sockets_is_private_and_its_path_short(homes: list[Path], tmp_path: Path) -> None:
-    fits = MAX_SOCKET_PATH - len(str(socket_path(tmp_path, 3))) - 1
+def test_a_folder_for_sockets_is_private_and_its_path_short(tmp_path: Path) -> None:
+    group = Group(bytes(32), 3, 1)
+    fits = MAX_SOCKET_PATH - len(str(Sockets(tmp_path, group).path(3))) - 1
     for length in (fits, fits + 1):
         (tmp_path / ("x" * length)).mkdir(mode=0o700)
-    Members(homes, tmp_path / ("x" * fits))
+    folder = tmp_path / ("x" * fits)
+    Sockets(folder, group).check()
     with pytest.raises(ConfigError, match="longer than 107 bytes"):
-        Members(homes, tmp_path / ("x" * (fits + 1)))
+        Sockets(tmp_path / ("x" * (fits + 1)), group).check()
     for mode in (0o710, 0o701, 0o755):
-        (tmp_path / ("x" * fits)).chmod(mode)
+        folder.chmod(mode)
         with pytest.raises(ConfigError, match="others may enter"):
-            Members(homes, tmp_path / ("x" * fits))
+            Sockets(folder, group).check()
 
 
 @pytest.mark.parametrize("how", ["stdin", "sigterm"])
 def test_a_member_ends_with_its_parent(homes: list[Path], sockets: Path, how: str) -> None:
     async def listening() -> None:
-        link = MemberLink(sockets, 1, patience=LIMIT)
+        link = MemberLink(met(homes, sockets), 1, patience=LIMIT)
         await link.here()
         await link.close()
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from commitments.encoding import Writer
-from darkpool.committee import transport as module
+from darkpool.committee import mesh as module
 from darkpool.committee.transport import Kind
-from tests.mesh_support import LIMIT, OTHER, SESSION, SHORT, frame, meshes, refusal, run, settle, step
+from tests.mesh_support import LIMIT, OTHER, SESSION, SHORT, among, frame, meshes, refusal, run, settle, step
 
 
 @pytest.mark.parametrize("n", [2, 3, 4])
@@ -64,11 +64,55 @@ def test_an_abort_ends_the_session_for_all_with_its_reason(tmp_path: Path) -> No
     run(body())
 
 
+def test_only_the_players_of_a_session_wait_for_one_another_and_can_end_it(tmp_path: Path) -> None:
+    """Whoever was left out could else stop all that go on without it."""
+
+    async def body() -> None:
+        async with meshes(tmp_path, 4) as members:
+            players = (1, 2, 4)
+            elsewhere = asyncio.create_task(members[1].aborted(SESSION, [2, 4]))
+            members[3].abort(SESSION, "I was left out")
+            await settle(lambda: all(SESSION in members[i]._aborted[3] for i in players))
+            got = await asyncio.gather(*(among(members[i], players) for i in players))
+            assert [set(arrived) for arrived in got] == [set(players) - {i} for i in players]
+            for link in list(members[3].links.values()):
+                link.close()
+            await settle(lambda: not any(3 in members[i].links for i in players))
+            await asyncio.gather(*(among(members[i], players, "b") for i in players))
+            assert not elsewhere.done()
+            members[4].abort(SESSION, "a player")
+            assert str(await elsewhere) == "member 4: a player"
+
+    run(body())
+
+
+def test_who_is_missed_is_told_from_who_ended_it(tmp_path: Path) -> None:
+    """A charge depends on it: late, gone, or given up."""
+
+    async def body() -> None:
+        async with meshes(tmp_path) as members:
+            with pytest.raises(module.Absent) as late:
+                await step(members[1], seconds=SHORT)
+            assert (late.value.members, late.value.late) == ((2, 3), True)
+            members[2].abort(SESSION, "no")
+            await settle(lambda: bool(members[1]._aborted[2]))
+            with pytest.raises(module.Abandoned) as ended:
+                await step(members[1], "b")
+            assert ended.value.members == (2,)
+            members[3].links[1].close()
+            await settle(lambda: 3 not in members[1].links)
+            with pytest.raises(module.Absent) as gone:
+                await step(members[1], "a", OTHER)
+            assert (gone.value.members, gone.value.late) == ((3,), False)
+
+    run(body())
+
+
 def test_an_abort_before_the_step_counts(tmp_path: Path) -> None:
     async def body() -> None:
         async with meshes(tmp_path, 2) as members:
             members[2].abort(SESSION, "no")
-            await settle(lambda: bool(members[1]._aborted))
+            await settle(lambda: bool(members[1]._aborted[2]))
             assert await refusal(step(members[1])) == "member 2: no"
 
     run(body())
@@ -78,8 +122,8 @@ def test_a_long_reason_is_cut(tmp_path: Path) -> None:
     async def body() -> None:
         async with meshes(tmp_path, 2) as members:
             members[2].abort(SESSION, "\u00e9" * 2_000)
-            await settle(lambda: bool(members[1]._aborted))
-            assert len(members[1]._aborted[SESSION]) <= 512
+            await settle(lambda: bool(members[1]._aborted[2]))
+            assert len(members[1]._aborted[2][SESSION]) <= 512
             assert 2 in members[1].links
 
     run(body())
@@ -173,8 +217,21 @@ def test_a_flood_of_aborts_is_bounded(tmp_path: Path) -> None:
             for k in range(2 * module.MAX_STEPS_WAITING):
                 members[2].abort(k.to_bytes(32), "no")
             last = (2 * module.MAX_STEPS_WAITING - 1).to_bytes(32)
-            await settle(lambda: last in members[1]._aborted)
-            assert len(members[1]._aborted) == module.MAX_STEPS_WAITING
+            await settle(lambda: last in members[1]._aborted[2])
+            assert len(members[1]._aborted[2]) == module.MAX_STEPS_WAITING
+
+    run(body())
+
+
+def test_a_flood_of_aborts_hides_nobody_elses(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with meshes(tmp_path) as members:
+            members[3].abort(SESSION, "wrong mask")
+            await settle(lambda: SESSION in members[1]._aborted[3])
+            for k in range(module.MAX_STEPS_WAITING + 1):
+                members[2].abort(k.to_bytes(32), "no")
+            await settle(lambda: module.MAX_STEPS_WAITING.to_bytes(32) in members[1]._aborted[2])
+            assert await refusal(step(members[1])) == "member 3: wrong mask"
 
     run(body())
 
@@ -191,7 +248,7 @@ def test_a_session_that_is_over_keeps_nothing_and_never_starts_again(tmp_path: P
             members[2].links[1].send(Kind.STEP, frame(b"c", session=OTHER))
             await settle(lambda: bool(members[1]._arrived))
             assert list(members[1]._arrived) == [(OTHER, b"c")]
-            assert not members[1]._aborted
+            assert not members[1]._aborted[2]
             assert await refusal(step(members[1])) == "step a: the session is over"
 
     run(body())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from commitments.encoding import Writer
-from darkpool.committee import transport as module
+from darkpool.committee import mesh as module
 from darkpool.committee.transport import Kind
 from tests.mesh_support import OTHER, SESSION, frame, group, meshes, refusal, run, settle, step
 
@@ -29,11 +29,11 @@ def test_a_member_that_was_replaced_has_left_its_sessions(tmp_path: Path) -> Non
         async with group(tmp_path) as joined:
             one, two = joined.members.values()
             waiting = asyncio.create_task(refusal(step(one)))
-            elsewhere = asyncio.create_task(one.aborted(OTHER))
+            elsewhere = asyncio.create_task(one.aborted(OTHER, [2]))
             await settle(lambda: bool(two._arrived))
             await joined.join(1, 2)
             assert await waiting == "step a: members [2] left"
-            assert await elsewhere == "members [2] left"
+            assert str(await elsewhere) == "members [2] left"
             assert await refusal(step(one, "b")) == "step b: member 2 left, and came back too late"
             # What belongs to no session yet goes over the new connection.
             got = await asyncio.gather(*(step(m, session=b"\x03" * 32) for m in (one, two)))
@@ -72,7 +72,7 @@ def test_what_arrived_counts_for_a_session_begun_after_its_sender_left(tmp_path:
             assert await step(one) == {2: b"last words"}
             said = "left, and came back too late" if back else "is away"
             assert await refusal(step(one, "b")) == f"step b: member 2 {said}"
-            assert await one.aborted(SESSION) == "members [2] left"
+            assert str(await one.aborted(SESSION, [2])) == "members [2] left"
             # The next process of member 2 is not bothered with it.
             assert not two._arrived
 
@@ -87,8 +87,8 @@ def test_an_abort_is_heard_over_a_new_connection_too(tmp_path: Path) -> None:
             await settle(lambda: bool(one._arrived))
             await joined.join(1, 2)
             two.abort(SESSION, "I was restarted")
-            assert await one.aborted(SESSION) in {"member 2: I was restarted", "members [2] left"}
-            await settle(lambda: SESSION in one._aborted)
+            assert str(await one.aborted(SESSION, [2])) in {"member 2: I was restarted", "members [2] left"}
+            await settle(lambda: SESSION in one._aborted[2])
             assert await refusal(step(one)) == "member 2: I was restarted"
 
     run(body())
@@ -110,7 +110,7 @@ def test_nothing_of_a_former_connection_is_delivered_once_the_next_is_there(
             former._reader.feed_data((len(late) + 1).to_bytes(4) + bytes([kind]) + late)
             await settle(lambda: sum(task.done() for task in joined.tasks[:before]) == 2)
             assert former.frames == 1
-            assert (one._arrived, one._aborted, heard) == ({}, {}, [])
+            assert (one._arrived, one._aborted, heard) == ({}, {2: {}}, [])
             other_end.send(Kind.STEP, frame(b"a", b"new"))
             await settle(lambda: bool(one._arrived))
             assert one._arrived[SESSION, b"a"] == {2: b"new"}
@@ -155,11 +155,11 @@ def test_a_session_that_is_over_leaves_no_trace(tmp_path: Path) -> None:
         async with group(tmp_path) as joined:
             one, two = joined.members.values()
             await asyncio.gather(step(one), step(two))
-            elsewhere = asyncio.create_task(one.aborted(SESSION))
+            elsewhere = asyncio.create_task(one.aborted(SESSION, [2]))
             await asyncio.sleep(0)
             one.forget(SESSION)
             elsewhere.cancel()
-            assert (one._bound, one._begun, one._arrived, one._aborted) == ({}, set(), {}, {})
+            assert (one._bound, one._begun, one._arrived, one._aborted) == ({}, set(), {}, {2: {}})
 
     run(body())
 

@@ -1,4 +1,4 @@
-"""A member goes forward only: it signs a list, clears it once, and ends it one way, through any restart."""
+"""A member goes forward only: a list it signed has numbered attempts and one end, through any restart."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from darkpool import eip712
 from darkpool.certificates import abandon_digest
+from darkpool.committee.rounds import MAX_ATTEMPTS
 from darkpool.listing import NO_CROSS, RoundResult
 from darkpool.message import Message
 from darkpool.results import read_result, result_fields
@@ -21,6 +22,8 @@ from tests.venue_log import Venue, crossing_result
 from tests.venue_support import boxes_for, key_of, signatures_of
 
 STATES = (None, *AttemptState)
+LATEST = 2  # number of the latest attempt of whoever got so far
+NEXT: dict[str, Any] = {"timeout": 5, "attempt": LATEST + 1, "members": [1, 2, 3]}
 BEFORE_THE_END = (AttemptState.SEALED, AttemptState.ATTEMPTED, AttemptState.BOXED)
 
 
@@ -62,7 +65,8 @@ def advance(host: Host, venue: Venue, state: AttemptState | None) -> None:
     attempt = host.store.attempt(digest_of(venue))
     assert attempt is not None
     if state in {AttemptState.ATTEMPTED, AttemptState.BOXED, AttemptState.SIGNED}:
-        host.store.record(replace(attempt, state=AttemptState.ATTEMPTED))
+        attempt = replace(attempt, state=AttemptState.ATTEMPTED, attempts=LATEST)
+        host.store.record(attempt)
     if state in {AttemptState.BOXED, AttemptState.SIGNED}:
         mine = boxes(venue)
         payload = Message("boxes", {"accounts": [a.hex() for a in mine]}, list(mine.values())).encode()
@@ -70,6 +74,11 @@ def advance(host: Host, venue: Venue, state: AttemptState | None) -> None:
     if state is AttemptState.SIGNED:
         assert adopt(host, venue, crossing_result(venue)).fields["state"] == "signed"
     host.restart()
+
+
+def clear(host: Host, venue: Venue, **fields: Any) -> Message:  # noqa: ANN401 - of a request
+    """The next attempt, by all, but for those fields."""
+    return host.ask("clear", **{**venue.about(), **NEXT, **fields})
 
 
 def row(host: Host, venue: Venue) -> AttemptRow | None:
@@ -111,7 +120,7 @@ def test_it_signs_the_list_it_has_itself_and_says_the_same_again(host: Host, ven
 @pytest.mark.parametrize("op", ["sign", "clear", "outcome", "adopt", "abandon"])
 @pytest.mark.parametrize("change", [{"round": 2}, {"round": 0}, {"market": "55" * 32}, {"market": None}])
 def test_only_the_sealed_list_is_spoken_of(host: Host, venue: Venue, op: str, change: dict[str, Any]) -> None:
-    assert refusal(host.ask(op, **{**venue.about(), "timeout": 5, **change}))
+    assert refusal(host.ask(op, **{**venue.about(), **NEXT, **change}))
     assert row(host, venue) is None
 
 
@@ -132,28 +141,93 @@ def test_a_sealing_time_that_is_not_the_present_is_not_signed(tmp_path: Path) ->
     host = Host(tmp_path)
     host.follow(late)
     assert "s ago, more than 30 s by this member's clock" in refusal(host.ask("sign", **late.about()))
-    assert "not signed" in refusal(host.ask("clear", **late.about(), timeout=5))
+    assert "not signed" in refusal(clear(host, late))
     host.close()
 
 
 # --- clearing ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("state", [s for s in STATES if s is not AttemptState.SEALED])
-def test_a_list_is_cleared_once_and_only_if_signed(
+@pytest.mark.parametrize("state", [None, AttemptState.ABANDONED])
+def test_only_a_list_that_was_signed_and_not_abandoned_is_cleared(
     host: Host, venue: Venue, state: AttemptState | None
 ) -> None:
-    """A second attempt could be steered by what the first one opened."""
     advance(host, venue, state)
     before = row(host, venue)
-    assert "cleared at most once" in refusal(host.ask("clear", **venue.about(), timeout=5))
+    said = "not signed" if state is None else "abandoned"
+    assert f"it is {said} at this member" in refusal(clear(host, venue))
     assert row(host, venue) == before
+
+
+@pytest.mark.parametrize("state", STATES[2:5])
+def test_attempts_are_numbered_upwards_from_the_last_one_through_any_restart(
+    host: Host, venue: Venue, state: AttemptState
+) -> None:
+    """An attempt is named by its number: under a name used before, what was sent then could be sent again."""
+    advance(host, venue, state)
+    before = row(host, venue)
+    for number in (LATEST, 1):
+        assert f"attempt: {number} after {LATEST}" in refusal(clear(host, venue, attempt=number))
+    # The next one is refused only because there is no evaluator.
+    for number in (LATEST + 1, MAX_ATTEMPTS):
+        assert "evaluator" in refusal(clear(host, venue, attempt=number), retry=True)
+    assert row(host, venue) == before
+
+
+@pytest.mark.parametrize("number", [0, -1, MAX_ATTEMPTS + 1, 1 << 64, True, "3", 3.0, None, [3]])
+def test_the_number_of_attempts_is_bounded(host: Host, venue: Venue, number: object) -> None:
+    advance(host, venue, AttemptState.SEALED)
+    before = row(host, venue)
+    assert "attempt" in refusal(clear(host, venue, attempt=number))
+    assert row(host, venue) == before
+
+
+@pytest.mark.parametrize(
+    "players",
+    [
+        None,
+        3,
+        "123",
+        {"1": 2},
+        [],
+        [1],
+        [1, 2],
+        [2, 3],
+        [1, 2, 2],
+        [1, 1, 2, 3],
+        [1, 3, 2],
+        [3, 2, 1],
+        [0, 1, 2, 3],
+        [1, 2, 3, 4],
+        [1, 2, -3],
+        [True, 2, 3],
+        [1.0, 2, 3],
+        ["1", "2", "3"],
+        [[1, 2, 3]],
+        [1, 2, 1 << 70],
+        list(range(1, 300)),
+    ],
+)
+def test_players_ascend_are_members_this_one_among_them_and_as_many_as_it_takes(
+    host: Host, venue: Venue, players: object
+) -> None:
+    """With fewer than 2t+1 nobody could tell a false share from a true one."""
+    advance(host, venue, AttemptState.SEALED)
+    before = row(host, venue)
+    assert "members" in refusal(clear(host, venue, members=players))
+    assert row(host, venue) == before
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 601, True, None, "5", 5.0])
+def test_no_step_is_waited_for_without_end(host: Host, venue: Venue, seconds: object) -> None:
+    advance(host, venue, AttemptState.SEALED)
+    assert "timeout" in refusal(clear(host, venue, timeout=seconds))
 
 
 def test_without_an_evaluator_nothing_is_attempted(host: Host, venue: Venue) -> None:
     advance(host, venue, AttemptState.SEALED)
     before = row(host, venue)
-    assert "evaluator" in refusal(host.ask("clear", **venue.about(), timeout=5), retry=True)
+    assert "none among members [1, 2, 3]" in refusal(clear(host, venue, attempt=1), retry=True)
     assert row(host, venue) == before
 
 
@@ -228,7 +302,7 @@ def test_who_abandons_never_signs(host: Host, venue: Venue, state: AttemptState 
     assert host.ask("abandon", **venue.about()) == reply
     assert host.ask("outcome", **venue.about()).fields["state"] == "abandoned"
     assert "abandoned it" in refusal(host.ask("sign", **venue.about()))
-    assert refusal(host.ask("clear", **venue.about(), timeout=5))
+    assert "it is abandoned" in refusal(clear(host, venue))
     for result in (crossing_result(venue), NO_CROSS):
         assert refusal(adopt(host, venue, result))
     attempt = row(host, venue)

@@ -13,8 +13,11 @@ from typer.testing import CliRunner
 
 from darkpool.chain import Chain
 from darkpool.cli.app import app
+from darkpool.committee.home import SEAT
+from darkpool.committee.seat import Seat
 from darkpool.config import Settings
-from darkpool.deployment import deploy, operator_key, seats_of
+from darkpool.convening import convened, member_home
+from darkpool.deployment import deploy, operator_key
 from darkpool.eip712 import address_of, fresh_key
 from darkpool.errors import ChainRefused, ConfigError
 from darkpool.types import Address, address_hex
@@ -46,7 +49,8 @@ def deployed(folder: Path, url: str, guardian: Address | None = None) -> Deploye
     settings = Settings.load(folder, {**INSECURE, "chain": chosen})
     chain, key = Chain.rpc(url, 0), operator_key(folder)
     chain.fund(address_of(key), 10**20)
-    deploy(folder, settings, chain, seats_of(folder, settings, lambda _: None), key)
+    found = convened(folder, settings, key, lambda _: None)
+    deploy(folder, settings, chain, found.committee.key, found.signers, key)
     return Deployed(folder, url, chain)
 
 
@@ -85,7 +89,7 @@ def test_the_operator_puts_the_next_guardian_into_office(tmp_path: Path, url: st
     venue, guardian = deployed(tmp_path, url), address_of(fresh_key())
     with pytest.raises(ChainRefused, match="nothing was proposed"):
         venue.said("activate", group="committee")
-    dealt = seats_of(tmp_path, Settings.load(tmp_path, INSECURE), lambda _: None)
+    dealt = [Seat.load(member_home(tmp_path, i) / SEAT) for i in (1, 2, 3, 4)]
     propose(venue.chain, dealt, operator_key(tmp_path), guardian)
     with pytest.raises(ChainRefused, match="the delay has not passed"):
         venue.said("activate", group="committee")

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from commitments.errors import ParameterError, VerificationError
 from commitments.params import FIELD_PRIME
-from commitments.shamir import MAX_MEMBERS, SHARE_BYTES, centred, lagrange, reconstruct, share
+from commitments.shamir import (
+    MAX_MEMBERS,
+    SHARE_BYTES,
+    centred,
+    false_shares,
+    lagrange,
+    reconstruct,
+    share,
+)
 
 SIZES = [(3, 1), (4, 1), (5, 1), (5, 2), (7, 3)]
 secrets_ = st.integers(0, FIELD_PRIME - 1)
@@ -148,3 +156,23 @@ def test_errors_quote_no_share() -> None:
     with pytest.raises(VerificationError) as caught:
         reconstruct(shares, 3, 1)
     assert not any(str(value) in str(caught.value) for value in (*shares.values(), 123456789))
+
+
+@pytest.mark.parametrize("n, t", SIZES)
+@given(data=st.data())
+def test_as_many_false_shares_as_can_be_named_are_and_no_others(n: int, t: int, data: st.DataObject) -> None:
+    shares = share(data.draw(secrets_), n, t)
+    most = (n - t - 1) // 2
+    liars = data.draw(st.sets(st.sampled_from(range(1, n + 1)), max_size=n))
+    for liar in liars:
+        shares[liar] = (shares[liar] + data.draw(st.integers(1, FIELD_PRIME - 1))) % FIELD_PRIME
+    named = false_shares(shares, t)
+    if len(liars) <= most:
+        assert named == tuple(sorted(liars))
+    assert len(named) <= most
+
+
+def test_of_three_shares_that_disagree_nobody_is_named() -> None:
+    shares = share(5, 3, 1)
+    shares[2] += 1
+    assert false_shares(shares, 1) == ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import gmpy2
 import pytest
@@ -19,9 +20,11 @@ from commitments.threshold import (
     Committee,
     KeyShare,
     Opening,
+    check_share,
     combine,
     deal,
     decode_residue,
+    lagrange_at_zero,
     partial,
     safe_prime,
     verify_openings,
@@ -298,25 +301,89 @@ def test_committees_without_a_majority_are_refused(members: int, threshold: int)
         deal(P, Q, members, threshold)
 
 
-def test_shares_are_fresh_and_below_the_order() -> None:
+@pytest.mark.parametrize(
+    "change, match",
+    [
+        ({"values": SEATS.values[:2]}, "2 verification values for 3 members"),
+        ({"values": (*SEATS.values, mpz(4))}, "4 verification values for 3 members"),
+        ({"values": (*SEATS.values[:2], mpz(0))}, "not a unit"),
+        ({"values": (*SEATS.values[:2], KEY.n)}, "not a unit"),
+        ({"values": (*SEATS.values[:2], mpz(P))}, "not a unit"),
+        ({"values": (*SEATS.values[:2], mpz(-1))}, "not a unit"),
+        ({"epoch": -1}, "epoch -1, scale 0"),
+        ({"epoch": 1 << 16}, "a new key is due"),
+        ({"epoch": 40, "scale": 33}, "or 32 of members"),
+        ({"epoch": 1, "scale": 2}, "epoch 1, scale 2"),
+        ({"epoch": 1, "scale": -1}, "scale -1"),
+    ],
+)
+def test_impossible_public_states_are_refused(change: dict[str, Any], match: str) -> None:
+    with pytest.raises(ParameterError, match=match):
+        replace(SEATS, **change)
+
+
+@pytest.mark.parametrize("members, threshold", SIZES)
+def test_shares_are_fresh_values_of_one_integer_polynomial(members: int, threshold: int) -> None:
     order = (P - 1) // 2 * ((Q - 1) // 2)
-    (_, one), (_, two) = committee(5, 2), committee(5, 2)
-    assert [s.index for s in one] == [1, 2, 3, 4, 5]
-    assert all(0 <= s.value < order for s in one)
+    (seats, one), (_, two) = committee(members, threshold), committee(members, threshold)
+    assert [s.index for s in one] == [*seats.indices]
+    assert all(0 < s.value < seats.share_bound for s in one)
     assert not {s.value for s in one} & {s.value for s in two}
+    constants = set()
+    for quorum in combinations(one, threshold + 1):
+        indices = [s.index for s in quorum]
+        scaled = sum(lagrange_at_zero(seats.delta, indices, s.index) * s.value for s in quorum)
+        assert scaled % seats.delta == 0
+        constants.add(scaled // seats.delta)
+    (constant,) = constants
+    assert constant % order == gmpy2.invert(N, order)
+    assert constant % seats.delta**2 == 0
+    assert 0 < constant < seats.delta**2 * order
+    # One share less gives another value at zero.
+    fewer = [s.index for s in one[:threshold]]
+    assert sum(lagrange_at_zero(seats.delta, fewer, i) * one[i - 1].value for i in fewer) % order != (
+        seats.delta * constant % order
+    )
 
 
-def test_t_shares_interpolate_to_nothing() -> None:
-    # Degree exactly t: one share less gives another value at zero.
+@pytest.mark.parametrize("members, threshold", [(3, 1), (4, 1), (5, 2), (16, 7)])
+def test_coefficients_hide_the_secret(members: int, threshold: int) -> None:
+    for scale in (0, 1, 32):
+        seats = Committee(KEY, members, threshold, epoch=40, scale=scale)
+        secret = seats.delta ** (2 + scale) * (N // 4)
+        moved = secret * members ** (2 * threshold) * 2 * (threshold + 1)  # in a replacement, a refresh
+        assert moved * threshold << 80 <= 1 << seats.coefficient_bits
+        assert seats.dealing_bound >= secret + sum(
+            members**k * ((1 << seats.coefficient_bits) - 1) for k in range(1, threshold + 1)
+        )
+
+
+def test_shares_grow_slowly() -> None:
+    seats = Committee(published_key("production"), 4, 1)
+    bits = [replace(seats, epoch=epoch).share_bits for epoch in (0, 1, 365, 3_650)]
+    assert bits == [bits[0] + grown for grown in (0, 2, 10, 14)]
+    assert replace(seats, epoch=1, scale=1).share_bits - bits[1] <= 16
+    assert bits[0] < 3_072 + 110
+
+
+def test_check_share() -> None:
+    for share in SHARES:
+        check_share(SEATS, share)
+    first = SHARES[0]
+    for wrong in (replace(first, index=2), replace(first, value=first.value + 1)):
+        with pytest.raises(VerificationError, match="not that of its verification value"):
+            check_share(SEATS, wrong)
     order = (P - 1) // 2 * ((Q - 1) // 2)
-    d = int(gmpy2.invert(N, order))
-    _, shares = committee(5, 2)
-    at_zero = 0
-    for s in shares[:3]:
-        others = [x.index for x in shares[:3] if x is not s]
-        top = others[0] * others[1]
-        below = (others[0] - s.index) * (others[1] - s.index)
-        at_zero += s.value * top * int(gmpy2.invert(below, order))
-    assert at_zero % order == d
-    line = (shares[0].value * 2 - shares[1].value) % order
-    assert line != d
+    check_share(SEATS, replace(first, value=first.value % order))  # another integer, the same share
+    for value in (0, -first.value, SEATS.share_bound, first.value + order * SEATS.share_bound):
+        with pytest.raises(VerificationError, match="member 1: outside 1 to"):
+            check_share(SEATS, replace(first, value=value))
+    for index in (0, 4):
+        with pytest.raises(ParameterError, match="no verification value"):
+            check_share(SEATS, replace(first, index=index))
+
+
+def test_the_base_is_a_square_that_follows_from_the_modulus() -> None:
+    assert SEATS.base == committee(5, 2)[0].base
+    assert gmpy2.jacobi(SEATS.base, P) == gmpy2.jacobi(SEATS.base, Q) == 1
+    assert gmpy2.gcd(SEATS.base - 1, N) == 1  # so it generates QR_N

@@ -13,7 +13,7 @@ from darkpool.eip712 import address_of
 from darkpool.errors import ConfigError
 from darkpool.timing import CLOCK_SLACK_SECONDS, FRESH_BLOCKS, block_seconds, check_pace
 from darkpool.types import Address
-from tests.venue_support import key_of, seats
+from tests.venue_support import first_committee, key_of
 
 OPERATOR = key_of("operator")
 SPARE = CLOCK_SLACK_SECONDS + 12 * (2 + FRESH_BLOCKS)
@@ -58,8 +58,8 @@ def test_a_venue_is_set_up_only_on_a_chain_that_is_fast_enough(
     settings = Settings.load(tmp_path, {"venue": venue, "chain": {"block_seconds": seconds}})
     chain = Chain.embedded(settings.chain.finality_blocks)
     if well:
-        deploy(tmp_path, settings, chain, seats(), OPERATOR)
+        deploy(tmp_path, settings, chain, *first_committee(), OPERATOR)
     else:
         with pytest.raises(ConfigError, match=r"are 3606 s; .* 3600 s only"):
-            deploy(tmp_path, settings, chain, seats(), OPERATOR)
+            deploy(tmp_path, settings, chain, *first_committee(), OPERATOR)
     assert (tmp_path / VENUE).exists() == well

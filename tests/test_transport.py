@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from darkpool.committee import transport as module
-from darkpool.committee.transport import Kind, Link, connect, keep_connected, socket_path
+from darkpool.committee.meeting import Group, Sockets, keep_connected
+from darkpool.committee.transport import Kind, Link
 from darkpool.errors import PeerFault
 
 LIMIT = 5.0
-SHORT = 0.05
+GROUP = Group(bytes(32), 7, 1)
 
 
 def run(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -116,42 +117,16 @@ def test_an_oversize_frame_is_not_sent(tmp_path: Path, monkeypatch: pytest.Monke
     run(body())
 
 
-def test_nobody_listening_is_found_out_in_time(tmp_path: Path) -> None:
-    async def body() -> None:
-        with pytest.raises(PeerFault, match=r"member 2: does not listen at member-2.sock after 0.05 s"):
-            await connect(tmp_path, 2, 1, SHORT)
-
-    run(body())
-
-
-def test_a_late_listener_is_waited_for_and_greeted(tmp_path: Path) -> None:
-    async def body() -> None:
-        greeted: asyncio.Future[tuple[Kind, bytes]] = asyncio.get_running_loop().create_future()
-
-        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            link = Link(reader, writer, "newcomer")
-            greeted.set_result(await link.receive())
-            link.close()
-
-        joining = asyncio.create_task(connect(tmp_path, 2, 7, LIMIT))
-        await asyncio.sleep(0.01)
-        server = await asyncio.start_unix_server(accept, socket_path(tmp_path, 2))
-        link = await joining
-        assert await greeted == (Kind.HELLO, b"\x07")
-        link.close()
-        server.close()
-
-    run(body())
-
-
 def test_a_link_is_made_again_whenever_it_is_lost(tmp_path: Path) -> None:
     async def body() -> None:
+        meeting = Sockets(tmp_path, GROUP)
         greeted: asyncio.Queue[Link] = asyncio.Queue()
         lost: list[str] = []
 
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             link = Link(reader, writer, "newcomer")
-            assert await link.receive() == (Kind.HELLO, b"\x07")
+            assert await link.receive() == (Kind.HELLO, GROUP.hello(7))
+            link.send(Kind.HELLO, GROUP.hello(2))
             greeted.put_nowait(link)
 
         async def use(link: Link) -> None:
@@ -162,14 +137,14 @@ def test_a_link_is_made_again_whenever_it_is_lost(tmp_path: Path) -> None:
             finally:
                 link.close()
 
-        keeping = asyncio.create_task(keep_connected(tmp_path, 2, 7, use))
+        keeping = asyncio.create_task(keep_connected(meeting, 2, 7, use))
         for _ in range(2):
-            server = await asyncio.start_unix_server(accept, socket_path(tmp_path, 2))
+            server = await asyncio.start_unix_server(accept, meeting.path(2))
             for _ in range(2):
                 (await greeted.get()).close()
             server.close()
             # The second listener finds a dead socket in its way.
-            assert socket_path(tmp_path, 2).exists()
+            assert meeting.path(2).exists()
         keeping.cancel()
         await asyncio.wait((keeping,))
         assert set(lost) == {"member 2: closed the connection"}
@@ -182,6 +157,7 @@ def test_attempts_to_connect_slow_down(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listening: bool
 ) -> None:
     async def body() -> None:
+        meeting = Sockets(tmp_path, GROUP)
         pauses: list[float] = []
         sleep, enough = asyncio.sleep, asyncio.Event()
 
@@ -196,9 +172,9 @@ def test_attempts_to_connect_slow_down(
 
         server = None
         if listening:
-            server = await asyncio.start_unix_server(lambda _r, w: w.close(), socket_path(tmp_path, 2))
+            server = await asyncio.start_unix_server(lambda _r, w: w.close(), meeting.path(2))
         monkeypatch.setattr(asyncio, "sleep", recorded)
-        keeping = asyncio.create_task(keep_connected(tmp_path, 2, 7, use))
+        keeping = asyncio.create_task(keep_connected(meeting, 2, 7, use))
         await enough.wait()
         keeping.cancel()
         monkeypatch.undo()

@@ -353,6 +353,7 @@ def portrait(state: VenueState) -> dict[str, object]:
         "burnt": ledger.burnt,
         "halted": ledger.halted,
         "settling": (state.unsettled, state.pending, state.voided),
+        "committees": (state.tenures, state.last_seal),
         "books": {
             m: (b.terms, b.terms_at, b.round, b.sealed, b.standing, b._open, b._words)
             for m, b in state.books.items()

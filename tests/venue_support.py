@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any, Final
 
-from commitments.paillier import Packing
+from commitments.paillier import Packing, PublicKey
 from commitments.shamir import share
 from darkpool import auction
 from darkpool.committee.seat import Seat, seats_from_primes
@@ -17,6 +17,7 @@ from darkpool.listing import NO_CROSS, ListedOrder, RoundResult
 from darkpool.market import Grid, Market, Side
 from darkpool.netting import Signers, seal_totals
 from darkpool.order import Order, SealedOrder, Terms
+from darkpool.tenure import Tenure, Tenures
 from darkpool.types import Address, Lots, Nonce, PrivateKey, Quanta, Signature, Tick
 from darkpool.wallet import Wallet
 from tests.commitments_support import primes
@@ -35,6 +36,11 @@ RICH: Final = Quanta(10**15)
 def seats(members: int = MEMBERS, threshold: int = THRESHOLD) -> tuple[Seat, ...]:
     """A committee under the published small primes; made once."""
     return tuple(seats_from_primes(*primes(), members, threshold))
+
+
+def first_committee() -> tuple[PublicKey, Signers]:
+    """Key and signers of those seats."""
+    return seats()[0].committee.key, signers()
 
 
 def a_market(**changes: Any) -> Market:  # noqa: ANN401 - fields of a market
@@ -67,6 +73,11 @@ def some_terms(**market: Any) -> Terms:  # noqa: ANN401 - fields of a market
 def signers() -> Signers:
     """The committee as a wallet knows it."""
     return Signers(THRESHOLD, {seat.index: seat.signer for seat in seats()})
+
+
+def tenures(terms: Terms | None = None) -> Tenures:
+    """That committee as the only one the venue ever had; `terms` may name another key."""
+    return Tenures((Tenure(signers(), seats()[0].committee.key if terms is None else terms.key),))
 
 
 def key_of(name: str) -> PrivateKey:

@@ -15,10 +15,10 @@ router = APIRouter(prefix="/markets", tags=["markets"])
 @router.get("", responses=refusals(parameters=False))
 async def list_markets(venue: VenueOf) -> list[MarketItem]:
     """Every market with its latest round."""
-    return [MarketItem.of(view) for view in venue.markets.values()]
+    return [MarketItem.of(view, venue.tenures) for view in venue.markets.values()]
 
 
 @router.get("/{market}", responses=refusals("market-unknown"))
 async def show_market(market: MarketPath, venue: VenueOf) -> MarketDetail:
     """One market: grid, units, terms, keys."""
-    return MarketDetail.of(market_of(venue, market), venue.signers, venue.operator)
+    return MarketDetail.of(market_of(venue, market), venue.tenures, venue.operator)

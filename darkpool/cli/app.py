@@ -16,6 +16,7 @@ from darkpool.cli import (
     devnet_cmd,
     disclose,
     log,
+    member,
     operator,
     policy,
     predicate,
@@ -24,6 +25,7 @@ from darkpool.cli import (
     venue,
     verify,
 )
+from darkpool.cli.committee import committee
 from darkpool.cli.contest import contest
 from darkpool.cli.exit import leave
 from darkpool.cli.options import ProfileName, shown_progress
@@ -42,10 +44,14 @@ app.add_typer(audit.audit, name="audit")
 app.add_typer(credential.credential, name="credential")
 app.add_typer(disclose.disclose, name="disclose")
 app.add_typer(log.log, name="log")
+app.add_typer(member.member, name="member")
 app.add_typer(operator.operator, name="operator")
 app.add_typer(policy.policy, name="policy")
 app.add_typer(settle.settle, name="settle")
 app.add_typer(devnet_cmd.devnet, name="devnet")
+committee.command(
+    epilog="Example: darkpool operator committee deal alice.json bob.json carol.json dave.json --out ./dealt"
+)(member.deal)
 authority.register(audit.audit)
 predicate.register(disclose.disclose, audit.audit)
 trade.register(app)

@@ -99,7 +99,7 @@ def check(
         shell.run(connection.refresh())
         info = connection.info(predicate.market)
         found = shell.run(day_orders(api, info, predicate.account, (given.first_day, given.last_day)))
-    verify(given.proof, found.orders, info.terms.key)
+    verify(given.proof, found.orders, *info.tenures.keys)
     _tell(view(given, info, found.open_points), "the proof holds", as_json=as_json)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,11 +24,25 @@ from darkpool.cli.trader import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from darkpool.arbiter import Contested
     from darkpool.chain import Chain
-    from darkpool.client.trader import Trader
+    from darkpool.client.refuting import Refutation
+    from darkpool.client.trader_home import TraderHome
+    from darkpool.contest import SettledRecord
+    from darkpool.keystore import Keystore
     from darkpool.types import PrivateKey
 
+    Refute = Callable[[Contested, SettledRecord], Refutation | None]
+    Look = Callable[[bool], list[dict[str, Any]]]
+
 POLL_SECONDS = 60.0
+
+MemberOption = Annotated[
+    Path | None,
+    typer.Option("--member", help="A member's home: answer by its own log, without the venue."),
+]
 
 
 def refute(
@@ -34,36 +50,70 @@ def refute(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent.")] = False,
     home: HomeOption = DEFAULT_HOME,
     venue: VenueOption = DEFAULT_VENUE,
+    member: MemberOption = None,
     rpc_url: ChainOption = DEFAULT_RPC,
     passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Answer contests of honest settlements that deny an order or a round, by what the venue publishes.
 
+    With --member by what a member's copy of the log holds: then the venue may be away.
+
     The account of the folder pays the gas and gets the accuser's bond. If nobody answers, an honest
     settlement is undone (docs/dispute.md).
     """
-    from darkpool.client.contesting import chain_of
-    from darkpool.client.trader import Trader
     from darkpool.errors import DarkpoolError
 
     folder = home_of(home)
-    keystore, chain = opened(folder, passphrase_file), chain_of(folder, rpc_url)
-    while True:
-        try:
-            with Trader.open(venue, folder, keystore, read_only=True) as trader:
-                for row in _answered(chain, trader, keystore.private_key, dry_run=dry_run):
+    keystore = opened(folder, passphrase_file)
+    with ExitStack() as stack:
+        if member is None:
+            look = _at_venue(venue, folder, keystore, rpc_url)
+        else:
+            look = _at_member(stack, member.expanduser(), keystore.private_key, rpc_url)
+        while True:
+            try:
+                for row in look(dry_run):
                     typer.echo(json.dumps(row) if as_json else _text(row))
-        except DarkpoolError as error:
+            except DarkpoolError as error:
+                if not watch:
+                    raise
+                typer.echo(f"{error.message}; trying again", err=True)
             if not watch:
-                raise
-            typer.echo(f"{error.message}; trying again", err=True)
-        if not watch:
-            return
-        time.sleep(POLL_SECONDS)
+                return
+            time.sleep(POLL_SECONDS)
 
 
-def _answered(chain: Chain, trader: Trader, key: PrivateKey, *, dry_run: bool) -> list[dict[str, Any]]:
+def _at_venue(venue: str, folder: TraderHome, keystore: Keystore, rpc_url: str) -> Look:
+    from darkpool.client.contesting import chain_of
+    from darkpool.client.trader import Trader
+
+    chain = chain_of(folder, rpc_url)
+
+    def look(dry_run: bool) -> list[dict[str, Any]]:
+        with Trader.open(venue, folder, keystore, read_only=True) as trader:
+            return _answered(chain, trader.refutation, keystore.private_key, dry_run=dry_run)
+
+    return look
+
+
+def _at_member(stack: ExitStack, home: Path, key: PrivateKey, rpc_url: str) -> Look:
+    from darkpool.chain import Chain
+    from darkpool.client.logged import LoggedRounds, finished
+    from darkpool.client.refuting import refutation
+
+    source = stack.enter_context(LoggedRounds.of_member(home))
+    chain = Chain.rpc(rpc_url, finality=0)
+
+    def look(dry_run: bool) -> list[dict[str, Any]]:
+        source.follow()
+        chain.attach(source.vault)
+        return _answered(chain, lambda *of: finished(refutation(source, *of)), key, dry_run=dry_run)
+
+    return look
+
+
+def _answered(chain: Chain, refutation: Refute, key: PrivateKey, *, dry_run: bool) -> list[dict[str, Any]]:
     """Every open contest, the earliest to end first, and what was done about it. None hinders another."""
     from darkpool import arbiter
     from darkpool.errors import DarkpoolError
@@ -82,7 +132,7 @@ def _answered(chain: Chain, trader: Trader, key: PrivateKey, *, dry_run: bool) -
             "shown": None,
         }
         try:
-            shown = trader.refutation(found, records[found.id])
+            shown = refutation(found, records[found.id])
             row["shown"] = None if shown is None else shown.text
             if shown is not None and not dry_run:
                 receipt = arbiter.refute(chain, key, shown.function, shown.arguments)
@@ -98,5 +148,5 @@ def _text(row: dict[str, Any]) -> str:
     if "failed" in row:
         return f"{what}: not refuted: {row['failed']}"
     if row["shown"] is None:
-        return f"{what}: nothing that the venue publishes refutes it"
+        return f"{what}: nothing that is published refutes it"
     return f"{what}: {'refuted' if 'transaction' in row else 'could be refuted'} by {row['shown']}"

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
+from commitments.encoding import Reader
 from commitments.errors import CommitmentsError, DecodeError
-from commitments.paillier import public_key
+from commitments.order_statement import Statement
 from darkpool.errors import ConfigError
 from darkpool.instrument import Instrument, TokenUnits
 from darkpool.jsonfields import Fields, read_hex
-from darkpool.market import RoundState
+from darkpool.market import Grid, RoundState
 from darkpool.message import Message, read_terms
 from darkpool.netting import Signers
-from darkpool.order import Terms
+from darkpool.order import SealedOrder, Terms
 from darkpool.receipt import Receipt
 from darkpool.store.records import FillState, OrderState
+from darkpool.tenure import MAX_TENURES, Tenures, read_tenure, read_tenures
 from darkpool.types import Address, Quanta
 
 MAX_ITEMS: Final = 1_000
-MAX_MODULUS_BYTES: Final = 2_048
 MAX_TEXT: Final = 300
 _MAX_BOX: Final = 1_024
+_MAX_ENTRY: Final = 1 << 13
 _MAX_PAYLOAD: Final = 1 << 20
 
 
@@ -61,11 +63,14 @@ def _hex(fields: Fields, name: str, most: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class MarketInfo:
-    """A market: terms, human units, who signs, its latest round (0 before the first), if it gets new ones."""
+    """A market: terms, human units, who signs, its latest round (0 before the first), if it gets new ones.
+
+    tenures: the venue's committees, each vouched for by those beside it.
+    """
 
     terms: Terms
     instrument: Instrument
-    signers: Signers
+    tenures: Tenures
     operator: Address
     round: int
     round_state: RoundState | None
@@ -77,23 +82,39 @@ class MarketInfo:
         """As people call it."""
         return self.terms.market.name
 
+    @property
+    def signers(self) -> Signers:
+        """The committee in office."""
+        return self.tenures.current.signers
+
+    def terms_of(self, statement: Statement) -> Terms:
+        """The market's terms with the committee key, the lot and the grid an order was made for.
+
+        Raises DecodeError for a key that this venue never had.
+        """
+        s, market = statement, self.terms.market
+        grid = Grid(Quanta(s.p_0), Quanta(s.tick), s.levels)
+        market = replace(market, lot=Quanta(s.lot), grid=grid)
+        return replace(self.terms, market=market, key=self.tenures.key(s.key_id))
+
+    def order(self, raw: bytes) -> SealedOrder:
+        """An order of those bytes, sealed to any key that the venue had. Raises DecodeError."""
+        return SealedOrder.decode(raw, self.tenures.key(Statement.read(Reader(raw)).key_id))
+
     @staticmethod
     def of(value: object) -> MarketInfo:
         """The market of a detail. Raises DecodeError."""
         detail = picked(value, "market", "summary", "base", "quote", "operator", "committee", "terms")
-        committee = picked(
-            detail.member("committee"), "committee", "threshold", "members", "key_id", "modulus"
+        history = picked(detail.member("committee"), "committee", "history").array("history", MAX_TENURES)
+        entries = tuple(
+            _hex(picked({"entry": e}, "committee.history", "entry"), "entry", _MAX_ENTRY) for e in history
         )
-        members = [picked(m, "committee.members", "index", "address") for m in committee.array("members", 64)]
-        signers = Signers(
-            committee.uint("threshold", 31), {m.uint("index", 64): m.address("address") for m in members}
-        )
-        if 2 * signers.threshold + 1 > len(signers.addresses) or len(members) != len(signers.addresses):
-            raise DecodeError("committee", "members and threshold do not fit")
-        modulus = int.from_bytes(_hex(committee, "modulus", MAX_MODULUS_BYTES))
+        if not entries:
+            raise DecodeError("committee.history", "empty")
         try:
-            key = public_key(modulus)
+            key = read_tenure(Message.decode(entries[-1])).key
             terms = read_terms(Message.decode(_hex(detail, "terms", _MAX_PAYLOAD)), key)
+            tenures = read_tenures(entries, terms.domain, terms.venue)
             market = terms.market
             base, quote = _token(detail, "base", market.base), _token(detail, "quote", market.quote)
             instrument = Instrument(market.name, base, quote, market.lot, market.grid.tick)
@@ -101,15 +122,14 @@ class MarketInfo:
             raise
         except (CommitmentsError, ConfigError) as error:
             raise DecodeError("market", str(error)) from None
-        if key.key_id != committee.octets("key_id", 32):
-            raise DecodeError("committee.key_id", "not that of the modulus")
         summary = MarketItem.of(detail.member("summary"))
-        if (summary.id, summary.terms_hash) != (market.id, terms.hash):
+        shown = (summary.id, summary.terms_hash, summary.key_epoch)
+        if shown != (market.id, terms.hash, tenures.current.key_epoch):
             raise DecodeError("market", "its summary is of other terms")
         return MarketInfo(
             terms,
             instrument,
-            signers,
+            tenures,
             detail.address("operator"),
             summary.round,
             summary.round_state,
@@ -136,6 +156,7 @@ class MarketItem:
 
     id: bytes
     terms_hash: bytes
+    key_epoch: int
     round: int
     round_state: RoundState | None
     next_seal_at: int | None
@@ -144,7 +165,8 @@ class MarketItem:
     @staticmethod
     def of(value: object) -> MarketItem:
         """Raises DecodeError."""
-        fields = picked(value, "market", "id", "terms_hash", "round", "next_seal_at", "live")
+        names = ("id", "terms_hash", "key_epoch", "round", "next_seal_at", "live")
+        fields = picked(value, "market", *names)
         number, state = 0, None
         if fields.member("round") is not None:
             latest = picked(fields.member("round"), "round", "number", "state")
@@ -152,6 +174,7 @@ class MarketItem:
         return MarketItem(
             fields.octets("id", 32),
             fields.octets("terms_hash", 32),
+            fields.uint("key_epoch"),
             number,
             state,
             _uint_or_none(fields, "next_seal_at"),

@@ -50,7 +50,8 @@ class Connection:
         found = {}
         for item in await self.api.markets():
             known = self.markets.get(item.id)
-            if known is None or known.terms.hash != item.terms_hash:
+            shown = None if known is None else (known.terms.hash, known.tenures.current.key_epoch)
+            if known is None or shown != (item.terms_hash, item.key_epoch):
                 known = await self._market(item.id)
             found[item.id] = replace(
                 known,

@@ -147,11 +147,13 @@ class History:
         return [found for _, found in sorted(self._rounds.values(), key=lambda pair: pair[0].sequence)]
 
     async def _derived(self, record: FillRecord) -> RoundFills:
-        api, info = self._connection.api, self._connection.info(record.market)
+        api = self._connection.api
         result = await api.result(record.market, record.round)
         sealed = await api.sealed(record.market, record.round)
         account, seed = self._keystore.address, self._keystore.seed
         own = await self._listed(own_hashes(sealed, account))
+        await self._connection.refresh()  # who signed may have taken office since we last looked
+        info = self._connection.info(record.market)
         return round_fills(info, account, seed, record, sealed, result, own)
 
     async def _listed(self, hashes: Iterable[bytes]) -> list[OwnOrder]:

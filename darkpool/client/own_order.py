@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 
@@ -16,7 +16,6 @@ from commitments.pedersen import Opening
 from darkpool import eip712
 from darkpool.draft import Draft, leaf_node, open_note
 from darkpool.errors import ConfigError, OrderRefused, PeerFault
-from darkpool.market import Grid, Market
 from darkpool.order import MAX_REFERENCE_BYTES, NOTE_BYTES, Order, Terms, order_hash
 from darkpool.types import Address, Nonce, Quanta
 
@@ -65,13 +64,6 @@ class OwnOrder:
     def price(self) -> Quanta:
         """Its limit in quote quanta per lot."""
         return Quanta(self.statement.price(self.order.level))
-
-    def terms_then(self, terms: Terms) -> Terms:
-        """The market's terms with the lot and the grid the order was made for."""
-        s = self.statement
-        grid = Grid(Quanta(s.p_0), Quanta(s.tick), s.levels)
-        market: Market = replace(terms.market, lot=Quanta(s.lot), grid=grid)
-        return replace(terms, market=market)
 
 
 def open_order(raw: bytes, terms: Terms, account: Address, seed: bytes) -> OwnOrder:

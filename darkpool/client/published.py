@@ -1,7 +1,7 @@
 """What a venue publishes of the rounds of a settlement: enough to contest it, or to refute a contest of it.
 
 Nothing is believed: rounds that do not hash to the settlement's transcript make no case. Coroutines are of
-steps.py.
+steps.py. A copy of the log holds the same (logged.py).
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from darkpool.jsonfields import hex_text
 from darkpool.message import Message
 from darkpool.order import MAX_ORDER_BYTES, order_hash
 from darkpool.results import read_result
-from darkpool.sealed_view import SealedListView
 from darkpool.signed_settlement import SignedSettlement
 from darkpool.types import Address
 
@@ -36,14 +35,14 @@ _FIRST_PAGE: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class PublishedRound:
-    """A round by its words, with its list."""
+    """A round by its words, with the leaves of its list."""
 
     words: RoundWords
-    sealed: SealedListView = field(repr=False)
+    leaves: tuple[bytes, ...] = field(repr=False)
 
     def listed(self, account: Address, place: int) -> list[Listed]:
         """The account's orders in it, if it is the round at that place of a settlement."""
-        leaves = self.sealed.leaves
+        leaves = self.leaves
         own = [i for i, leaf in enumerate(leaves) if leaf[:20] == account]
         tree = merkle.Tree(leaves if own else ())
         return [
@@ -145,7 +144,7 @@ async def _round(connection: Connection, market: bytes, number: int) -> Publishe
         terms.tokens.index(terms.market.quote),
         sealed.audit_root,
     )
-    return PublishedRound(RoundWords.of(words), sealed)
+    return PublishedRound(RoundWords.of(words), sealed.leaves)
 
 
 async def sealed_order(connection: Connection, market: bytes, number: int, digest: bytes) -> bytes:

@@ -76,17 +76,17 @@ def round_fills(
     """
     if not orders:
         raise PeerFault(f"round {record.round}: a fill without orders", peer="venue")
-    terms = orders[0].terms_then(info.terms)
     _check_list(record, sealed, orders)  # 1
+    terms, signers = info.terms_of(orders[0].statement), info.tenures.at(sealed.sealed_at).signers
     digest = sealed.digest(terms.domain)
     message, result = _read_result(sealed, certified)  # 2
     if not result.crossed:
         raise PeerFault(f"round {record.round}: nothing crossed, and there is a fill", peer="venue")
-    _check_signed(terms, info.signers, sealed, message, result)
+    _check_signed(terms, signers, sealed, message, result)
     if result.nets.get(account) != record.net:
         raise PeerFault(f"round {record.round}: the members signed another net", peer="venue")
     key = fill_key(terms, account, seed)  # 3
-    totals = open_totals(info.signers, terms.domain, key, record.boxes, digest, account)
+    totals = open_totals(signers, terms.domain, key, record.boxes, digest, account)
     totals.check_net(record.net)
     price = terms.market.grid.price(result.price)
     dealt = assign([own.order for own in orders], result, totals)  # 4

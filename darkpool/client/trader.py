@@ -27,7 +27,7 @@ from darkpool.client.family import Family
 from darkpool.client.intent import Wanted
 from darkpool.client.own_order import OwnOrder
 from darkpool.client.prover import Prover
-from darkpool.client.refuting import Refutation, refutation
+from darkpool.client.refuting import AtVenue, Refutation, refutation
 from darkpool.client.round_fills import RoundFills
 from darkpool.client.shells import Blocking, Concurrent
 from darkpool.client.steps import Steps, Unreachable
@@ -185,7 +185,9 @@ class Trader(_Shell):
 
     def refutation(self, found: Contested, record: SettledRecord) -> Refutation | None:
         """What refutes somebody's contest of a settlement, of what the venue publishes."""
-        return self._run(refutation(self._trading.connection, self._trading.disputes.home, found, record))
+        return self._run(
+            refutation(AtVenue(self._trading.connection, self._trading.disputes.home), found, record)
+        )
 
     def deposit(self, token: str, amount: str, *, faucet: bool = False, wait: bool = True) -> ChainReceipt:
         """Deposit on chain; with `wait` return when the venue counts it."""

@@ -44,7 +44,7 @@ SPARE_NONCES: Final = 16
 
 MAX_ENDED: Final = 1 << 16
 _DAY: Final = 86_400
-_VERSION: Final = 1
+_VERSION: Final = 2
 _MAX_STATE: Final = 1 << 22
 _MAX_RECEIPT: Final = 1 << 12
 _MAX_TERMS: Final = 1 << 11

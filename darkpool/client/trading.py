@@ -352,7 +352,6 @@ class Trading:
         Raises PeerFault with what does not hold, which with the receipt is evidence.
         """
         receipt = await self.receipt(order)
-        info = self.connection.info(receipt.market)
         evidence = await self.api.evidence(order)
         sealed = None
         for number in (receipt.round, receipt.round + 1):
@@ -366,7 +365,9 @@ class Trading:
             if receipt.subject in found.hashes or later:
                 sealed = found
                 break
-        return check_inclusion(receipt, evidence, sealed, info.terms, info.signers, info.operator)
+        await self.connection.refresh()  # who signed may have taken office since we last looked
+        info = self.connection.info(receipt.market)
+        return check_inclusion(receipt, evidence, sealed, info.terms, info.tenures, info.operator)
 
     async def recover(self) -> Recovered:
         """Everything again: orders, fills, balances, receipts.

@@ -1,291 +1,329 @@
 """The operator's side of a committee: members get the log, sign and clear rounds, vouch for their end.
 
 It holds no key, sees no share and no partial decryption: members take those steps among themselves. Every
-request may be repeated, so whatever dies in the middle of one is asked again.
+request may be repeated, so whatever dies in the middle of one is asked again. 2t+1 members are enough for
+every step; who is away, lies or is slow is left out (attempts.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 from commitments.errors import DecodeError, VerificationError
 from darkpool import certificates, eip712
-from darkpool.committee.follower import Follower
-from darkpool.committee.member_link import MemberLink
-from darkpool.committee.transport import Tap
-from darkpool.errors import OrderRefused, PeerFault, Unavailable
-from darkpool.listing import RoundResult, SealedList
+from darkpool.committee.attempts import Attempts
+from darkpool.committee.blame import Blame, read_blame
+from darkpool.committee.meeting import Meeting
+from darkpool.committee.member_links import SHORT_SECONDS, MemberLinks, ReadLog, refusal
+from darkpool.committee.outcome import Certificate, DigestOf, Signed, groups, signed_by
+from darkpool.committee.rounds import MAX_ATTEMPTS
+from darkpool.committee.standing import Standing, mutual, next_generation
+from darkpool.errors import PeerFault, Unavailable
+from darkpool.listing import SealedList
 from darkpool.message import Message
 from darkpool.netting import Signers
 from darkpool.order import Terms
-from darkpool.results import read_result, result_fields
+from darkpool.results import result_fields
 from darkpool.settlement import Settlement, ordered_signatures
 from darkpool.settlement import digest as settlement_digest
-from darkpool.types import Address, Signature
+from darkpool.types import Signature
 
 START_SECONDS: Final = 90.0
-SHORT_SECONDS: Final = 60.0
 MEET_SECONDS: Final = 10.0
 CLEAR_SECONDS: Final = 120  # for one step of a clearing
 CLEAR_REPLY_SECONDS: Final = 1_800.0
+LATE_SECONDS: Final = 10.0  # for replies after the first refusal, besides the time of one step
+RETURN_SECONDS: Final = 20.0  # for members that were lost in an attempt to come back
 
-DigestOf = Callable[[RoundResult], bytes]
-"""What members sign for a result of the sealed list in question. Raises OrderRefused if it can be none."""
-
-ReadLog = Callable[[int, int], Awaitable[Sequence[bytes]]]
-"""(first, limit) -> entries, durable ones only."""
-
-
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    """How a sealed round ended, with enough members' signatures to show it to anybody.
-
-    result is None if the list was abandoned, for `reason`. boxes: the sealed totals, by account and member.
-    """
-
-    result: RoundResult | None
-    signatures: tuple[Signature, ...]
-    boxes: Mapping[Address, Mapping[int, bytes]] = field(default_factory=dict, repr=False)
-    reason: str = ""
-
-    def fields(self) -> dict[str, object]:
-        """Of the log's `result` entry; `boxed`: the members whose boxes follow, account by account."""
-        if self.result is None:
-            raise AssertionError("an abandoned list has no result")
-        boxed = sorted(next(iter(self.boxes.values()), {}))
-        return {**result_fields(self.result), "signatures": len(self.signatures), "boxed": boxed}
-
-    def blobs(self) -> list[bytes]:
-        """Signatures, then boxes."""
-        return [*self.signatures, *(box for boxes in self.boxes.values() for _, box in sorted(boxes.items()))]
+log = logging.getLogger("darkpool.coordinator")
 
 
 @dataclass(slots=True)
-class _Signed:
-    """Members that signed the same result."""
+class _Replies:
+    """What members replied; of those that refused the refusal too. faults: what the others gave instead."""
 
-    result: RoundResult
     replies: dict[int, Message] = field(default_factory=dict)
+    refused: dict[int, Message] = field(default_factory=dict)
+    faults: dict[int, PeerFault | Unavailable] = field(default_factory=dict)
+
+    def take(self, index: int, op: str, task: asyncio.Task[Message]) -> None:
+        """A request that has ended."""
+        error = task.exception()
+        if isinstance(error, PeerFault):
+            self.faults[index] = error
+        elif error is not None:
+            raise error
+        elif task.result().op == "refused":
+            self.refused[index] = task.result()
+            self.faults[index] = refusal(index, op, task.result())
+        else:
+            self.replies[index] = task.result()
 
     @property
-    def signatures(self) -> tuple[Signature, ...]:
-        return tuple(Signature(reply.blobs[0]) for reply in self.replies.values())
-
-    def certificate(self) -> Certificate:
-        boxes: dict[Address, dict[int, bytes]] = {account: {} for account in self.result.nets}
-        for index, reply in self.replies.items():
-            for account, box in zip(self.result.nets, reply.blobs[1:], strict=True):
-                boxes[account][index] = box
-        return Certificate(self.result, self.signatures, boxes)
+    def reason(self) -> str:
+        """The first fault; a member's own words rather than its absence."""
+        said = [i for i in self.faults if i in self.refused] or list(self.faults)
+        return str(self.faults[said[0]]) if said else ""
 
 
-class Coordinator:
-    """Links to a running committee, whose members meet in `sockets`. Close it when done.
+class Coordinator(MemberLinks):
+    """Leads the members of `MemberLinks` through rounds.
 
-    `size` is how many entries the log has, of which `read_log` gives a page.
     `clear_timeout` is how many seconds members wait for each other in a step of a clearing.
     """
 
     def __init__(
         self,
         signers: Signers,
-        sockets: Path,
+        meeting: Meeting,
         read_log: ReadLog,
         size: int,
-        tap: Tap | None = None,
         clear_timeout: int = CLEAR_SECONDS,
     ) -> None:
-        self.signers: Final = signers
+        super().__init__(signers, meeting, read_log, size)
         self._timeout = clear_timeout
-        self._links = {i: MemberLink(sockets, i, tap=tap) for i in signers.addresses}
-        self._followers = {i: Follower(link, read_log, size) for i, link in self._links.items()}
+        self._evaluating: tuple[int, ...] = ()  # who have evaluators among themselves, as far as we know
 
-    async def close(self) -> None:
-        """Drop the links; members go on by themselves."""
-        for follower in self._followers.values():
-            await follower.close()
-        for link in self._links.values():
-            await link.close()
+    # --- before a round is sealed -------------------------------------------------------------------
 
-    # --- the log ------------------------------------------------------------------------------------
+    async def ready(self, size: int, epoch: int) -> tuple[int, ...]:
+        """The members that would play now, 2t+1 at least.
 
-    def extended(self, size: int) -> None:
-        """The log has so many entries by now: followers send what is missing."""
-        for follower in self._followers.values():
-            follower.extended(size)
-
-    @property
-    def fault(self) -> str:
-        """Why a member will not follow the log, if one will not: the venue must not go on then."""
-        return next((f.fault for f in self._followers.values() if f.fault), "")
-
-    @property
-    def away(self) -> str:
-        """Which members cannot be reached now, for status."""
-        missing = [i for i, link in self._links.items() if not link.connected]
-        return f"members {missing} are away" if missing else ""
-
-    def lag(self) -> dict[int, int]:
-        """By member, how many entries it lacks."""
-        return {i: f.lag for i, f in self._followers.items()}
-
-    async def caught_up(self, size: int, seconds: float = SHORT_SECONDS) -> None:
-        """Wait until every member has so many entries. Raises PeerFault naming one that has not."""
-        await asyncio.gather(*(f.caught_up(size, seconds) for f in self._followers.values()))
-
-    # --- requests -----------------------------------------------------------------------------------
-
-    async def _ask(self, index: int, request: Message, seconds: float) -> Message:
-        """A reply that is no refusal. Raises PeerFault, or Unavailable for what passes by itself."""
-        reply = await self._links[index].ask(request, seconds)
-        if reply.op == "refused":
-            reason = f"{request.op}: {reply.fields.get('reason')}"
-            if reply.fields.get("retry") is True:
-                raise Unavailable(f"member {index}: {reason}", "committee")
-            raise PeerFault(reason, peer=f"member {index}")
-        return reply
-
-    async def _all(self, request: Message, seconds: float) -> dict[int, Message]:
-        """Everybody's reply. Raises PeerFault or Unavailable if one refuses or is away."""
-        indices = list(self._links)
-        replies = await asyncio.gather(*(self._ask(i, request, seconds) for i in indices))
-        return dict(zip(indices, replies, strict=True))
-
-    async def _some(
-        self, request: Message, seconds: float, among: Sequence[int] | None = None
-    ) -> tuple[dict[int, Message], str]:
-        """The replies there are, and the first reason for one there is not."""
-        indices = list(self._links) if among is None else list(among)
-        replies = await asyncio.gather(
-            *(self._ask(i, request, seconds) for i in indices), return_exceptions=True
-        )
-        found, reason = {}, ""
-        for index, reply in zip(indices, replies, strict=True):
-            if isinstance(reply, Message):
-                found[index] = reply
-            elif isinstance(reply, PeerFault | Unavailable):
-                reason = reason or str(reply)
-            else:
-                raise reply
-        return found, reason
-
-    async def status(self) -> dict[int, Message]:
-        """Where each member stands: log, evaluator, memory, traffic. Raises PeerFault."""
-        return await self._all(Message("status"), SHORT_SECONDS)
-
-    async def ready(self, size: int, epoch: int) -> None:
-        """All members have the log, see each other, and have evaluators of one generation, or get them.
-
-        And each would sign a list sealed now, for that epoch of the vault. Raises PeerFault or Unavailable.
+        They have the log, see each other, would sign a list sealed now, for that epoch of the vault, and
+        have evaluators among themselves, or get them. Raises PeerFault or Unavailable.
         """
-        await self.caught_up(size)
-        statuses = (await self._met()).values()
-        try:
-            generations = [status.integer("generation") for status in statuses]
-        except DecodeError as error:
-            raise PeerFault(f"status: {error}", peer="a member") from None
-        alive = all(status.fields.get("evaluator") is True for status in statuses)
-        if not alive or len(set(generations)) > 1:
-            await self._all(Message("start", {"generation": max(generations) + 1}), START_SECONDS)
-        await self._all(Message("ready", {"epoch": epoch}), SHORT_SECONDS)
+        met = await self._met(await self.caught_up(size))
+        willing = await self._enough(Message("ready", {"epoch": epoch}), SHORT_SECONDS, met)
+        attempts, reason = Attempts(self.quorum), None
+        while (players := attempts.players(sorted(willing))) is not None:
+            try:
+                await self._evaluators(players)
+            except (PeerFault, Unavailable) as error:
+                reason = reason or error
+                attempts.failed(players, {})
+            else:
+                return players
+        raise reason or Unavailable("too few members are ready", "committee")
 
-    async def _met(self) -> dict[int, Message]:
-        """Everybody's status, once members that have just started have found each other."""
+    async def _met(self, among: Iterable[int]) -> list[int]:
+        """As many of those as see each other, once members that have just started have found each other."""
         loop = asyncio.get_running_loop()
         ends = loop.time() + MEET_SECONDS
         while True:
-            statuses = await self.status()
-            apart = {
-                index: missing
-                for index, status in statuses.items()
-                if (missing := set(self._links) - {index} - set(status.fields.get("peers", ())))
-            }
-            if not apart:
-                return statuses
-            if loop.time() >= ends:
-                index, missing = next(iter(apart.items()))
-                raise Unavailable(
-                    f"member {index} is not connected to members {sorted(missing)}", "committee"
-                )
+            statuses = await self._enough(Message("status"), SHORT_SECONDS, among)
+            standings = {i: s for i, status in statuses.items() if (s := Standing.read(status)) is not None}
+            seen = {i: {i, *standing.peers} for i, standing in standings.items()}
+            met = mutual(seen)
+            late = loop.time() >= ends
+            if len(met) >= self.quorum and (late or len(met) == len(seen)):
+                return met
+            if late:
+                apart = {i: sorted(set(seen) - peers) for i, peers in seen.items() if set(seen) - peers}
+                index, missing = next(iter(apart.items()), (0, sorted(set(statuses) - set(seen))))
+                who = f"member {index} is not connected to" if index else "nonsense is the status of"
+                raise Unavailable(f"{who} members {missing}", "committee")
             await asyncio.sleep(MEET_SECONDS / 100)
+
+    async def _evaluators(self, players: tuple[int, ...]) -> None:
+        """Evaluators of one generation among the players, unless they have them. Raises as `ready`."""
+        statuses = [(i, await self.ask(i, Message("status"), SHORT_SECONDS)) for i in players]
+        standings = []
+        for index, status in statuses:
+            standing = Standing.read(status)
+            if standing is None:
+                raise PeerFault("status: it is none", peer=f"member {index}")
+            standings.append(standing)
+        generations = [standing.generation for standing in standings]
+        if all(s.evaluating == players for s in standings) and len(set(generations)) == 1:
+            self._evaluating = players
+            return
+        self._evaluating = ()
+        generation = next_generation(generations, self.signers.threshold)
+        request = Message("start", {"generation": generation, "members": list(players)})
+        started, missing = await self.some(request, START_SECONDS, players)
+        if len(started) < len(players):
+            raise next(iter(missing.values()))
+        self._evaluating = players
+
+    # --- orders by hand -----------------------------------------------------------------------------
 
     async def handed(self) -> dict[int, list[bytes]]:
         """Orders that traders handed to members and the log lacks, by member."""
-        replies, _ = await self._some(Message("handed"), SHORT_SECONDS)
+        replies, _ = await self.some(Message("handed"), SHORT_SECONDS)
         return {index: list(reply.blobs) for index, reply in replies.items() if reply.blobs}
 
     async def refuse_handed(self, index: int, order: bytes, reason: str) -> None:
         """Name the reason for which a handed order is not logged. Raises PeerFault, Unavailable."""
-        await self._ask(
+        await self.ask(
             index, Message("handed_refused", {"order": order.hex(), "reason": reason}), SHORT_SECONDS
         )
 
     # --- the round ----------------------------------------------------------------------------------
 
     async def sign(self, terms: Terms, sealed: SealedList) -> dict[int, Signature]:
-        """Every member's signature over the sealed list. Raises PeerFault or Unavailable."""
-        replies = await self._all(_about("sign", sealed), SHORT_SECONDS)
-        digest = sealed.digest(terms.domain)
-        signatures = {}
+        """The signatures of 2t+1 members or more over the sealed list. Raises PeerFault or Unavailable."""
+        signatures, problems = await self._signatures(terms, sealed, self._links)
+        if len(signatures) < self.quorum:
+            raise problems[0]
+        return signatures
+
+    async def _signatures(
+        self, terms: Terms, sealed: SealedList, among: Iterable[int]
+    ) -> tuple[dict[int, Signature], list[PeerFault | Unavailable]]:
+        """Those that are there, and why the others are not."""
+        replies, missing = await self.some(_about("sign", sealed), SHORT_SECONDS, among, self.quorum)
+        digest, signatures = sealed.digest(terms.domain), {}
+        problems: list[PeerFault | Unavailable] = list(missing.values())
         for index, reply in replies.items():
             signature = reply.blobs[0] if len(reply.blobs) == 1 else b""
             try:
                 eip712.check_signer(digest, signature, self.signers.addresses[index])
             except VerificationError as error:
-                raise PeerFault(f"over the root, {error}", peer=f"member {index}") from None
-            signatures[index] = Signature(signature)
-        return signatures
+                problems.append(PeerFault(f"over the root, {error}", peer=f"member {index}"))
+            else:
+                signatures[index] = Signature(signature)
+        return signatures, problems
 
-    async def clear(self, terms: Terms, sealed: SealedList, digest_of: DigestOf) -> Certificate:
-        """Have the members clear the list, and see how it ended. Raises as `conclude`."""
-        request = _about("clear", sealed, timeout=self._timeout)
-        _, reason = await self._some(request, CLEAR_REPLY_SECONDS)
-        return await self.conclude(terms, sealed, digest_of, reason)
+    async def clear(
+        self, terms: Terms, sealed: SealedList, digest_of: DigestOf, signed: Iterable[int] | None = None
+    ) -> Certificate:
+        """Have members that signed the list clear it, and see how it ended. Raises as `conclude`.
+
+        Who of the players does not sign the result that more than t others signed is left out the next time:
+        whoever has signed it gives the same again.
+        """
+        attempts, reason, known = Attempts(self.quorum), "", dict[int, Message]()
+        among = sorted(self._links if signed is None else signed)
+        for number in range(1, MAX_ATTEMPTS + 1):
+            players = attempts.players(await self._here(among), self._evaluating)
+            if players is None and (late := set(self._links) - set(among)):
+                among = sorted({*among, *(await self._signatures(terms, sealed, late))[0]})
+                players = attempts.players(await self._here(among))
+            if players is None:
+                break
+            try:
+                await self._evaluators(players)
+            except (PeerFault, Unavailable) as error:
+                reason = reason or str(error)
+                attempts.failed(players, {})
+                continue
+            request = _about("clear", sealed, timeout=self._timeout, attempt=number, members=list(players))
+            said = await self._replies(request, players, lambda s: bool(s.faults))
+            known |= said.replies
+            best = next(iter(groups(self.signers, known, digest_of)), None)
+            if best is not None and len(best.replies) >= self.quorum:
+                break
+            reason = reason or said.reason
+            attempts.failed(players, {i: self._charges(m) for i, m in said.refused.items()})
+            if best is not None and len(best.replies) > self.signers.threshold:
+                await self._adopted(sealed, best, digest_of)
+                known |= best.replies
+                if len(best.replies) >= self.quorum:
+                    break
+                attempts.suspect(set(players) - set(best.replies))
+            log.warning("attempt %d failed: %s; charged: %s", number, said.reason, attempts.summary or "none")
+        if attempts.charged:
+            reason += f"; charged: {attempts.summary}"
+        return await self.conclude(terms, sealed, digest_of, reason, known)
+
+    async def _here(self, among: Sequence[int]) -> list[int]:
+        """Those of them that are connected; if they are too few, some more once they are back."""
+        ends = asyncio.get_running_loop().time() + RETURN_SECONDS
+        while True:
+            here = [i for i in among if self._links[i].connected]
+            if len(here) >= self.quorum or asyncio.get_running_loop().time() >= ends:
+                return here
+            await asyncio.sleep(RETURN_SECONDS / 100)
+
+    async def _replies(
+        self, request: Message, among: Iterable[int], enough: Callable[[_Replies], bool]
+    ) -> _Replies:
+        """What members reply. Once that is enough, the others have one step's time left."""
+        loop, said = asyncio.get_running_loop(), _Replies()
+        tasks = {asyncio.create_task(self._links[i].ask(request, CLEAR_REPLY_SECONDS)): i for i in among}
+        ends, pending = loop.time() + CLEAR_REPLY_SECONDS, set(tasks)
+        try:
+            while pending and loop.time() < ends:
+                left = ends - loop.time()
+                done, pending = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    said.take(tasks[task], request.op, task)
+                if enough(said):
+                    ends = min(ends, loop.time() + self._timeout + LATE_SECONDS)
+        finally:
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+        for task in pending:
+            fault = PeerFault(f"no reply to {request.op} in time", peer=f"member {tasks[task]}")
+            said.faults[tasks[task]] = fault
+        return said
+
+    def _charges(self, reply: Message) -> list[Blame]:
+        try:
+            return read_blame(reply, self.signers.addresses)
+        except DecodeError:
+            return []
 
     async def conclude(
-        self, terms: Terms, sealed: SealedList, digest_of: DigestOf, reason: str = "the venue was interrupted"
+        self,
+        terms: Terms,
+        sealed: SealedList,
+        digest_of: DigestOf,
+        reason: str = "the venue was interrupted",
+        known: Mapping[int, Message] | None = None,
     ) -> Certificate:
-        """How a list ended, also if we did not see it: it is never cleared again.
+        """How a list ended, also if we did not see it: then it is not cleared again.
 
-        `reason` is given for one that is abandoned. Raises Unavailable while too few members can say.
+        `reason` is given for one that is abandoned; `known`: outcomes that members have told already, which
+        count if they signed them. Raises Unavailable while too few members can say.
         """
-        replies, missing = await self._some(_about("outcome", sealed), CLEAR_REPLY_SECONDS)
-        reason = reason or missing
         t, n = self.signers.threshold, len(self.signers.addresses)
-        groups = self._groups(replies, digest_of)
-        best = max(groups, key=lambda group: len(group.replies), default=None)
-        if len(groups) > 1:
-            reason = f"members {[list(g.replies) for g in groups]} report different results"
+        said = await self._replies(
+            _about("outcome", sealed), self._links, lambda s: len(s.replies) + len(s.faults) >= n - t
+        )
+        vouched = {i: r for g in groups(self.signers, known or {}, digest_of) for i, r in g.replies.items()}
+        replies, reason = said.replies | vouched, reason or said.reason
+        found = groups(self.signers, replies, digest_of)
+        best = found[0] if found else None
+        trouble = reason
+        if len(found) > 1:
+            trouble = f"members {[sorted(g.replies) for g in found]} report different results"
         if best is not None and len(best.replies) > t:
-            others = [i for i in self._links if i not in best.replies]
-            adopt = Message(
-                "adopt", {**_about("adopt", sealed).fields, **result_fields(best.result)}, best.signatures
-            )
-            adopted, refusal = await self._some(adopt, SHORT_SECONDS, others)
-            for group in self._groups(adopted, digest_of):
-                if group.result == best.result:
-                    best.replies |= group.replies
-            if len(best.replies) >= 2 * t + 1:
-                return best.certificate()
-            reason = refusal or reason
+            refused = await self._adopted(sealed, best, digest_of)
+            if len(best.replies) >= self.quorum:
+                return best.certificate(reason)
+            trouble = refused or trouble
         # Members that are away may have signed too: giving up then could leave neither end possible.
         silent = n - len(replies)
         if (len(best.replies) if best else 0) + silent <= t:
-            abandoned, refusal = await self._some(_about("abandon", sealed), SHORT_SECONDS, list(replies))
+            abandoned, refusals = await self.some(_about("abandon", sealed), SHORT_SECONDS, list(replies))
             digest = certificates.abandon_digest(terms.domain, sealed.digest(terms.domain))
-            valid = [reply for index, reply in abandoned.items() if self._signed_by(index, reply, digest)]
+            valid = [r for i, r in sorted(abandoned.items()) if signed_by(self.signers, i, r, digest)]
             if len(valid) >= n - t:
-                return Certificate(None, tuple(Signature(r.blobs[0]) for r in valid), reason=reason)
-            reason = reason or refusal
+                return Certificate(None, tuple(Signature(r.blobs[0]) for r in valid), reason=trouble)
+            trouble = next(map(str, refusals.values()), "") or trouble
         raise Unavailable(
-            f"round {sealed.round}: no end yet: {reason}",
+            f"round {sealed.round}: no end yet: {trouble}",
             "committee",
             "it goes on when the members are back, and is released when its settle window has passed",
         )
+
+    async def _adopted(self, sealed: SealedList, best: Signed, digest_of: DigestOf) -> str:
+        """Have the others sign what t+1 members signed; why one would not."""
+        others = [i for i in self._links if i not in best.replies]
+        fields = {**_about("adopt", sealed).fields, **result_fields(best.result)}
+        adopt = Message("adopt", fields, best.signatures)
+        enough = self.quorum - len(best.replies)
+        adopted, refusals = await self.some(adopt, SHORT_SECONDS, others, max(enough, 0))
+        for group in groups(self.signers, adopted, digest_of):
+            if group.result == best.result:
+                best.replies |= group.replies
+        return next(map(str, refusals.values()), "")
 
     # --- settlements --------------------------------------------------------------------------------
 
@@ -299,13 +337,13 @@ class Coordinator:
 
         async def signed(index: int) -> Signature:
             await self._followers[index].caught_up(size, SHORT_SECONDS)
-            reply = await self._ask(index, request, SHORT_SECONDS)
-            if not self._signed_by(index, reply, digest):
+            reply = await self.ask(index, request, SHORT_SECONDS)
+            if not signed_by(self.signers, index, reply, digest):
                 raise PeerFault("signed another settlement", peer=f"member {index}")
             return Signature(reply.blobs[0])
 
         tasks = [asyncio.create_task(signed(index)) for index in self._links]
-        needed, found, reason = 2 * self.signers.threshold + 1, list[Signature](), ""
+        found, reason = list[Signature](), ""
         try:
             async with asyncio.timeout(SHORT_SECONDS):
                 for done in asyncio.as_completed(tasks):
@@ -313,7 +351,7 @@ class Coordinator:
                         found.append(await done)
                     except (PeerFault, Unavailable) as error:
                         reason = reason or str(error)
-                    if len(found) == needed:
+                    if len(found) == self.quorum:
                         return ordered_signatures(settlement, domain, found)
         except TimeoutError:
             reason = reason or f"no answer within {SHORT_SECONDS:g} s"
@@ -322,36 +360,9 @@ class Coordinator:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         raise Unavailable(
-            f"settlement {settlement.id}: {len(found)}/{needed} members signed: {reason}", "committee"
+            f"settlement {settlement.id}: {len(found)}/{self.quorum} members signed: {reason}", "committee"
         )
 
-    def _signed_by(self, index: int, reply: Message, digest: bytes) -> bool:
-        try:
-            eip712.check_signer(digest, reply.blobs[0] if reply.blobs else b"", self.signers.addresses[index])
-        except VerificationError:
-            return False
-        return True
 
-    def _groups(self, replies: Mapping[int, Message], digest_of: DigestOf) -> list[_Signed]:
-        """Members by the result they signed. What is not a member's own signature is as good as no reply."""
-        groups: list[_Signed] = []
-        for index, reply in sorted(replies.items()):
-            if reply.fields.get("state") != "signed":
-                continue
-            try:
-                result = read_result(reply)
-                digest = digest_of(result)
-            except (DecodeError, OrderRefused):
-                continue
-            if len(reply.blobs) != 1 + len(result.nets) or not self._signed_by(index, reply, digest):
-                continue
-            group = next((g for g in groups if g.result == result), None)
-            if group is None:
-                group = _Signed(result)
-                groups.append(group)
-            group.replies[index] = reply
-        return groups
-
-
-def _about(op: str, sealed: SealedList, **fields: int) -> Message:
+def _about(op: str, sealed: SealedList, **fields: int | list[int]) -> Message:
     return Message(op, {"market": sealed.market.hex(), "round": sealed.round, **fields})

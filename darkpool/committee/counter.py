@@ -105,11 +105,11 @@ def _problem(status: int, code: str, detail: str, hint: str) -> JSONResponse:
     return JSONResponse(body, status_code=status, media_type=_PROBLEM)
 
 
-async def serve(handed: Handed, port: int) -> None:
-    """Serve on loopback until cancelled."""
+async def serve(handed: Handed, port: int, host: str) -> None:
+    """Serve there until cancelled."""
     config = uvicorn.Config(
         Counter(handed).app(),
-        host="127.0.0.1",
+        host=host,
         port=port,
         log_config=None,
         access_log=False,

@@ -1,9 +1,9 @@
 """A member's MPC evaluator: the parent's side of a kept-alive MPyC child.
 
 The child (evaluator_child.py) holds no key and opens no connection; its owner carries its traffic to the
-other members. Every member must ask for the same evaluations in the same order, because MPyC labels messages
+other members. Every player must ask for the same evaluations in the same order, because MPyC labels messages
 by position. An evaluator that failed, timed out or was cancelled is dead: its owner starts a new one together
-with all other members, under a new generation number of the owner's.
+with the other players, under a new generation number of the owner's.
 """
 
 from __future__ import annotations
@@ -33,18 +33,29 @@ class EvaluatorFailed(DarkpoolError):  # noqa: N818  named like its siblings in 
     """The child died, timed out or was refused: no result, and the evaluator is dead."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, "all members must start new evaluators together")
+        super().__init__(message, "the players must start new evaluators together")
 
 
 class Evaluator:
-    """MPC evaluations of member `index` among `n`, threshold `t`.
+    """MPC evaluations of member `index` of `n`, threshold `t`, among the players `members`: all n if None.
+
+    Every member's shares are points at its own index, whoever plays. Raises ParameterError unless `members`
+    are 2t+1 or more in ascending order, `index` being one.
 
     `send(peer, data)` is called in the event loop's thread with bytes for member `peer`'s `feed`; the channel
     must keep order, lose nothing, and authenticate the sender. One message is at most MAX_MESSAGE_BYTES.
     """
 
-    def __init__(self, *, index: int, n: int, t: int, send: Callable[[int, bytes], None]) -> None:
-        self._me = frames.Start(index, n, t)
+    def __init__(
+        self,
+        *,
+        index: int,
+        n: int,
+        t: int,
+        send: Callable[[int, bytes], None],
+        members: tuple[int, ...] | None = None,
+    ) -> None:
+        self._me = frames.Start(index, n, t, tuple(range(1, n + 1)) if members is None else members)
         self._send = send
         self._splitter = frames.Splitter()
         self._lock = asyncio.Lock()
@@ -61,6 +72,11 @@ class Evaluator:
         self._peak_kib = 0
 
     @property
+    def members(self) -> tuple[int, ...]:
+        """The players, this member too."""
+        return self._me.players
+
+    @property
     def alive(self) -> bool:
         """Whether evaluations can be asked for."""
         return self._stdin is not None and self._failure is None and not self._closing
@@ -71,9 +87,9 @@ class Evaluator:
         return self._peak_kib * 1024
 
     async def start(self, timeout: float) -> None:  # noqa: ASYNC109  the child must die with the wait
-        """Start the child and wait until it is connected to all other members' children.
+        """Start the child and wait until it is connected to all other players' children.
 
-        Raises EvaluatorFailed after `timeout` seconds, or if the child refuses n, t or a peer's hello.
+        Raises EvaluatorFailed after `timeout` seconds, or if the child refuses MPyC or a peer's hello.
         """
         if self._transport is not None or self._failure is not None:
             raise EvaluatorFailed("an evaluator starts once; make a new one")
@@ -109,14 +125,15 @@ class Evaluator:
         self._early.clear()
 
     def feed(self, peer: int, data: bytes) -> None:
-        """MPC bytes from member `peer`, as its `send` gave them, in order; dropped if the child is dead.
+        """MPC bytes from member `peer`, as its `send` gave them, in order.
 
-        They may come before `start`. Raises ParameterError if `peer` is no other member; a message that is
+        They may come before `start`. Dropped if the child is dead, and if `peer` does not play: a member left
+        out must not disturb. Raises ParameterError if `peer` is no other member; a player's message that is
         empty or too long fails the evaluator.
         """
         if peer == self._me.index or not 1 <= peer <= self._me.n:
             raise ParameterError(f"member {peer} is not a peer of member {self._me.index} among {self._me.n}")
-        if self._failure is not None or self._closing:
+        if peer not in self._me.players or self._failure is not None or self._closing:
             return
         if not 0 < len(data) <= MAX_MESSAGE_BYTES:
             self._fail(f"member {peer} sent {len(data)} bytes; a message has 1 to {MAX_MESSAGE_BYTES}")
@@ -169,8 +186,8 @@ class Evaluator:
                 self._pending = None
 
     def lost(self, peer: int) -> None:
-        """The channel to member `peer` is gone, and with it perhaps bytes: no evaluation can end any more."""
-        if self._transport is not None and not self._closing:
+        """The channel to `peer` is gone, and with it perhaps bytes: if it plays, no evaluation can end."""
+        if peer in self._me.players and self._transport is not None and not self._closing:
             self._fail(f"the link to member {peer} was lost")
 
     async def close(self) -> None:

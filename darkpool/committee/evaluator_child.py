@@ -39,9 +39,7 @@ class Child(asyncio.Protocol):
         self._runtime = mpyc_runtime(me)
         self._out: asyncio.WriteTransport | None = None
         self._connected: asyncio.Future[None] = loop.create_future()
-        self._links = {
-            peer: Link(self._runtime, me, peer, self._send) for peer in range(1, me.n + 1) if peer != me.index
-        }
+        self._links = {peer: Link(self._runtime, me, peer, self._send) for peer in me.peers}
         self._request = 0
         self._running: asyncio.Task[None] | None = None
         # MPyC's handler prints. A coroutine of MPyC's that fails reports here, then stops the loop.
@@ -51,7 +49,7 @@ class Child(asyncio.Protocol):
         """Connect, then evaluate until told to stop. Raises whatever ends the child otherwise."""
         self._out, _ = await self._loop.connect_write_pipe(asyncio.BaseProtocol, os.fdopen(stdout, "wb", 0))
         # MPyC resolves this future in set_protocol, when the last link has greeted.
-        self._runtime.parties[self._me.index - 1].protocol = self._connected
+        self._runtime.parties[self._me.pid].protocol = self._connected
         self._connected.add_done_callback(lambda _: self._write(frames.signal(Kind.READY)))
         for link in self._links.values():
             link.open()
@@ -87,7 +85,7 @@ class Child(asyncio.Protocol):
         if kind is Kind.PEER:
             message = frames.Peer.parse(body)
             if message.peer not in self._links:
-                raise DecodeError("peer", f"{message.peer} is not another member")
+                raise DecodeError("peer", f"{message.peer} is not another player")
             self._links[message.peer].received(message.data)
         elif kind is Kind.RUN:
             if self._running is not None or not self._connected.done():
@@ -114,8 +112,8 @@ class Child(asyncio.Protocol):
     async def _result(self, run: frames.Run) -> frames.Result:
         from darkpool.committee.clearing import PROGRAMS, Arithmetic
 
-        if (len(self._runtime.parties), self._runtime.threshold) != (self._me.n, self._me.t):
-            raise ParameterError("the runtime's members or threshold have changed")
+        if (len(self._runtime.parties), self._runtime.threshold) != (len(self._me.players), self._me.t):
+            raise ParameterError("the runtime's players or threshold have changed")
         outputs = await PROGRAMS[run.program](Arithmetic(self._runtime), run.public, run.shares)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return frames.Result(run.request, peak, tuple(int(v) for v in outputs))

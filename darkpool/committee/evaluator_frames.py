@@ -3,7 +3,8 @@
 A frame is a 32-bit big-endian length, then one byte of kind, then the body. Both ends are ours, yet the
 bodies of `peer` frames come from other members, so everything is bounded and strictly parsed.
 
-    member -> child   start{index, n, t}  peer{from, bytes}  run{request, program, public, shares}  stop{}
+    member -> child   start{index, n, t, players}  peer{from, bytes}  run{request, program, public, shares}
+                      stop{}
     child -> member   ready{}  peer{to, bytes}  result{request, peak memory, shares}  failed{request, reason}
 """
 
@@ -11,12 +12,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
+from math import comb
 from typing import Final
 
 from commitments.encoding import Reader, Writer
 from commitments.errors import DecodeError, ParameterError
-from commitments.params import FIELD_PRIME
-from commitments.shamir import SHARE_BYTES
+from commitments.params import FIELD_PRIME, MAX_MASK_SETS
+from commitments.shamir import MAX_MEMBERS, SHARE_BYTES
 
 MAX_FRAME_BYTES: Final = 8 << 20  # the largest MPyC message of MAX_VECTOR comparisons is about 3.4 MB
 MAX_VECTOR: Final = 4096  # secret shares in one evaluation
@@ -50,22 +52,54 @@ class Program(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Who the child is: member `index` of `n`, sharing with degree `t`."""
+    """Who the child is: member `index` of `n`, sharing with degree `t`, evaluating among `players`.
+
+    Player i's shares are f(i), whoever else plays. Raises ParameterError unless t >= 1, n >= 2t+1, the number
+    of mask keys is in bounds, and the players are 2t+1 or more members in ascending order, `index` being one.
+    """
 
     index: int
     n: int
     t: int
+    players: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        n, t, players = self.n, self.t, self.players
+        if t < 1 or not 2 * t + 1 <= n <= MAX_MEMBERS:
+            raise ParameterError(f"n = {n}, t = {t}: need t >= 1 and 2t+1 <= n <= {MAX_MEMBERS}")
+        if comb(n, t) > MAX_MASK_SETS:
+            raise ParameterError(f"n = {n}, t = {t} needs more than {MAX_MASK_SETS} keys")
+        if list(players) != sorted(set(players)) or not all(1 <= i <= n for i in players):
+            raise ParameterError(f"players {players}: name distinct members, 1 to {n}, in ascending order")
+        if len(players) < 2 * t + 1:
+            raise ParameterError(f"{len(players)} players {players}; t = {t} needs {2 * t + 1} or more")
+        if self.index not in players:
+            raise ParameterError(f"member {self.index} is not among the players {players}")
+
+    @property
+    def pid(self) -> int:
+        """MPyC's number for this member: its place among the players."""
+        return self.players.index(self.index)
+
+    @property
+    def peers(self) -> tuple[int, ...]:
+        """The other players."""
+        return tuple(i for i in self.players if i != self.index)
 
     def __bytes__(self) -> bytes:
-        return _frame(Kind.START, bytes(Writer().uint(self.index, 1).uint(self.n, 1).uint(self.t, 1)))
+        w = Writer().uint(self.index, 1).uint(self.n, 1).uint(self.t, 1).uint(len(self.players), 1)
+        for player in self.players:
+            w.uint(player, 1)
+        return _frame(Kind.START, bytes(w))
 
     @classmethod
     def parse(cls, body: bytes) -> Start:
-        """Raises DecodeError."""
+        """Raises DecodeError, or ParameterError as above."""
         r = Reader(body)
-        start = cls(r.uint("index", 1), r.uint("n", 1), r.uint("t", 1))
+        index, n, t = r.uint("index", 1), r.uint("n", 1), r.uint("t", 1)
+        players = tuple(r.uint("player", 1) for _ in range(r.uint("player count", 1, MAX_MEMBERS)))
         r.end("start")
-        return start
+        return cls(index, n, t, players)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ Left to itself MPyC takes its settings from the command line and the environment
 believes whatever party number a peer claims, and unpickles what peers send, which lets any member run code in
 another. Here the settings are set before the import, each link belongs to one authenticated member, and
 pickle gives way to vectors of fixed-width field elements. Fixed widths also make the length of every message
-independent of the values in it.
+independent of the values in it. evaluator_points.py gives shares their members' points.
 
 Nothing imports MPyC before `mpyc_runtime` is called, once per process.
 """
@@ -18,11 +18,12 @@ from math import comb
 from typing import Any, Final
 
 from commitments.errors import DecodeError, ParameterError, VerificationError
-from commitments.params import FIELD_PRIME, MAX_MASK_SETS, STATISTICAL_BITS
+from commitments.params import FIELD_PRIME, STATISTICAL_BITS
 from commitments.shamir import SHARE_BYTES
 from darkpool.committee.evaluator_frames import MAX_FRAME_BYTES, Start
+from darkpool.committee.evaluator_points import adapt
 
-HELLO: Final = b"dp-mpc\x01"  # name and version of what follows it
+HELLO: Final = b"dp-mpc\x02"  # name and version of what follows it
 MAX_UNREAD_BYTES: Final = 64 << 20  # from one peer within one evaluation
 
 
@@ -55,9 +56,9 @@ class FieldCodec:
 class Link:
     """The transport under MPyC's MessageExchanger for one peer.
 
-    It opens with a hello: version, n, t and the sender's index, then, from the lower index to the higher, the
-    keys of MPyC's pseudo-random sharing. After it come MPyC's own messages. A peer whose hello differs in
-    anything but its index is refused, so a child never computes with a threshold other than its own.
+    It opens with a hello: version, n, t, the players and the sender's index, then, from the lower index to
+    the higher, the keys of MPyC's pseudo-random sharing. After it come MPyC's own messages. A peer is refused
+    if its hello differs in anything but its index, so a child never computes with players it was not told.
     """
 
     def __init__(self, runtime: Any, me: Start, peer: int, send: Callable[[int, bytes], None]) -> None:  # noqa: ANN401
@@ -66,18 +67,19 @@ class Link:
         self._runtime = runtime
         self._me = me
         self._peer = peer
+        self._pid = me.players.index(peer)
         self._send = send
         self._hello: bytes | None = b""
         self._unread = 0
-        self._exchanger = MessageExchanger(runtime, peer - 1)
+        self._exchanger = MessageExchanger(runtime, self._pid)
         self._exchanger.transport = self
 
     def open(self) -> None:
         """Send our hello."""
         me, keys = self._me, b""
         if me.index < self._peer:
-            keys = b"".join(self._runtime._prss_keys_to_peer(self._peer - 1))  # noqa: SLF001
-        self.write(HELLO + bytes((me.n, me.t, me.index)) + keys)
+            keys = b"".join(self._runtime._prss_keys_to_peer(self._pid))  # noqa: SLF001
+        self.write(self._head(me.index) + keys)
 
     def write(self, data: bytes) -> None:
         """Called by MPyC with one whole message."""
@@ -103,10 +105,9 @@ class Link:
         self._unread = 0
 
     def _greet(self, hello: bytes) -> bytes:
-        me, pid = self._me, self._peer - 1
-        head = HELLO + bytes((me.n, me.t, self._peer))
+        me, pid, head = self._me, self._pid, self._head(self._peer)
         if hello[: len(head)] != head[: len(hello)]:
-            raise VerificationError("hello", f"member {self._peer} has other software, members or threshold")
+            raise VerificationError("hello", f"member {self._peer} has other software, players or threshold")
         keys = self._runtime._prss_keys_from_peer(pid) if self._peer < me.index else 0  # noqa: SLF001
         if len(hello) < len(head) + keys:
             self._hello = hello
@@ -117,31 +118,31 @@ class Link:
         self._runtime.set_protocol(pid, self._exchanger)
         return hello[len(head) + keys :]
 
+    def _head(self, sender: int) -> bytes:
+        me = self._me
+        return HELLO + bytes((me.n, me.t, len(me.players), *me.players, sender))
 
-def statistical_parameter(n: int, t: int) -> int:
-    """MPyC's k such that its masks keep 60 bits: it splits 2^k among C(n, t) keys, rounding down."""
-    return STATISTICAL_BITS + (comb(n, t) - 1).bit_length()
+
+def statistical_parameter(m: int, t: int) -> int:
+    """MPyC's k such that its masks keep 60 bits: it splits 2^k among C(m, t) keys, rounding down."""
+    return STATISTICAL_BITS + (comb(m, t) - 1).bit_length()
 
 
 def mpyc_runtime(me: Start) -> Any:  # noqa: ANN401  MPyC has no types
     """MPyC's runtime for this member, without connections; needs a current event loop.
 
-    Raises ParameterError unless 1 <= index <= n, t >= 1, n >= 2t+1, and the number of keys is in bounds.
+    Raises ParameterError or VerificationError if MPyC is not the one this was written for.
     """
-    if not 1 <= me.index <= me.n:
-        raise ParameterError(f"index {me.index} is outside 1 to {me.n}")
-    if me.t < 1 or me.n < 2 * me.t + 1:
-        raise ParameterError(f"n = {me.n}, t = {me.t}: need t >= 1 and n >= 2t+1")
-    if comb(me.n, me.t) > MAX_MASK_SETS:
-        raise ParameterError(f"n = {me.n}, t = {me.t} needs more than {MAX_MASK_SETS} keys")
+    m = len(me.players)
     for name in [name for name in os.environ if name.startswith("MPYC_")]:
         del os.environ[name]
-    settings = {"-M": me.n, "-I": me.index - 1, "-T": me.t, "-K": statistical_parameter(me.n, me.t), "-W": 0}
+    settings = {"-M": m, "-I": me.pid, "-T": me.t, "-K": statistical_parameter(m, me.t), "-W": 0}
     sys.argv = ["evaluator", *(str(x) for pair in settings.items() for x in pair), "--no-log", "--no-uvloop"]
     import mpyc.runtime
 
     mpyc.runtime.pickle = FieldCodec
     runtime = mpyc.runtime.mpc
-    if (runtime.pid, len(runtime.parties), runtime.threshold) != (me.index - 1, me.n, me.t):
+    if (runtime.pid, len(runtime.parties), runtime.threshold) != (me.pid, m, me.t):
         raise ParameterError("MPyC did not take the settings")
+    adapt(runtime, mpyc.runtime.thresha, me)
     return runtime

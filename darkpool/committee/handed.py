@@ -11,11 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from commitments.encoding import Reader
+from commitments.order_statement import Statement
 from darkpool import eip712
 from darkpool.admission import screened, unproven
 from darkpool.committee.seat import Seat
 from darkpool.errors import Busy, OrderRefused
-from darkpool.listing import ListedOrder
 from darkpool.message import Message
 from darkpool.order import order_hash
 from darkpool.state import VenueState
@@ -50,9 +51,8 @@ class Handed:
     def __init__(self, seat: Seat, state: VenueState, store: MemberStore) -> None:
         self._seat, self._state, self._store = seat, state, store
         # By hash, when each came; what waits is little, and must be looked at for every entry.
-        key = state.key
         self._waiting = {
-            row.hash: (row.received_at, ListedOrder.read(row.raw, key).account)
+            row.hash: (row.received_at, Address(Statement.read(Reader(row.raw)).account))
             for row in store.waiting(MAX_WAITING)
         }
 

@@ -16,19 +16,24 @@ import asyncio
 import logging
 import resource
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Final
 
-from commitments.errors import CommitmentsError, DecodeError
-from darkpool.admission import Tentative, screened, unproven
+from commitments.errors import CommitmentsError, DecodeError, ParameterError
+from darkpool.admission import Tentative, screened
 from darkpool.chain import Chain
 from darkpool.chain_events import chain_message, events_between, same_events
+from darkpool.committee.blame import Faulted, blame_field
 from darkpool.committee.evaluator import Evaluator, EvaluatorFailed
 from darkpool.committee.handed import Handed
+from darkpool.committee.member_changes import Changes
+from darkpool.committee.mesh import Mesh
 from darkpool.committee.rounds import Rounds
 from darkpool.committee.seat import Seat
-from darkpool.committee.transport import Mesh
+from darkpool.committee.succession import first_committee
 from darkpool.effects import Change, Effects
 from darkpool.errors import ChainError, DarkpoolError, OrderRefused, PeerFault, Unavailable
 from darkpool.listing import ListedOrder
@@ -38,11 +43,18 @@ from darkpool.netting import Signers
 from darkpool.settlement import sign
 from darkpool.store.database import StoreError
 from darkpool.store.member_store import MemberStore
+from darkpool.store.records import BlameRow
+from darkpool.tenure import OP as TENURE
+from darkpool.tenure import Tenure
 from darkpool.timing import CLOCK_SLACK_SECONDS, FRESH_BLOCKS, handover
+from darkpool.workers import PRESENT, refusals
 
 START_SECONDS: Final = 60.0
 MAX_EARLY_BYTES: Final = 1 << 20
 MAX_EARLY_GENERATIONS: Final = 1_000
+REFUSALS_SHOWN: Final = 20
+CHARGES_SHOWN: Final = 20
+MAX_REASON: Final = 300
 _GENERATION_BYTES: Final = 4
 _ORDER_OPS: Final = frozenset({"order", "replace"})
 
@@ -52,8 +64,16 @@ log = logging.getLogger("darkpool.member")
 class Member:
     """State and behaviour of one member; `handle` answers the coordinator's requests."""
 
-    def __init__(self, seat: Seat, signers: Signers, store: MemberStore, chain: Chain | None = None) -> None:
-        self.seat: Final = seat
+    def __init__(
+        self,
+        seat: Seat,
+        signers: Signers,
+        store: MemberStore,
+        chain: Chain | None = None,
+        home: Path | None = None,
+    ) -> None:
+        """`home` keeps its seat and its owner's plans; without one it refuses changes of the committee."""
+        self.seat = seat
         self.mesh: Final = Mesh(seat.index, seat.committee.members)
         self.mesh.on_mpc = self._mpc
         self.mesh.on_lost = self._lost
@@ -62,15 +82,19 @@ class Member:
         def watch(_state: object, _sequence: int, _root: bytes, _entry: Message, effects: Effects) -> None:
             replayed.extend(order.hash for order in effects.accepted)
 
-        self.log: Final = Log.open(store, seat.committee.key, signers, watch)
-        self.rounds: Final = Rounds(seat, self.log.state, store, self.mesh)
+        first = Tenure(signers, seat.committee.key) if home is None else first_committee(home, seat, signers)
+        self.log: Final = Log.open(store, first.key, first.signers, watch)
+        self.changes: Final = Changes(self, home, self.log.state, self.mesh, chain)
+        self.changes.settle()  # what it may have died before
+        self.rounds: Final = Rounds(self, self.log.state, store, self.mesh)
         self.handed: Final = Handed(seat, self.log.state, store)
         self.handed.logged(replayed)  # what it may have died before
-        self._chain = chain
+        self._chain, self._store = chain, store
         self._turn = asyncio.Lock()
         self._generation = 0
         self._early: list[tuple[int, int, bytes]] = []
         self._early_bytes = 0
+        self._refusals = deque[list[object]](maxlen=REFUSALS_SHOWN)
         self._operations: dict[str, Callable[[Message], Awaitable[Message]]] = {
             "start": self._start,
             "append": self._append,
@@ -83,6 +107,7 @@ class Member:
             "adopt": self.rounds.adopt,
             "abandon": self.rounds.abandon,
             "settle": self._settle,
+            **self.changes.operations,
         }
 
     async def handle(self, request: Message) -> Message:
@@ -94,34 +119,45 @@ class Member:
             return self._status()
         operation = self._operations.get(request.op)
         if operation is None:
-            return Message("refused", {"reason": f"unknown operation {request.op[:32]!r}", "retry": False})
+            reason = f"unknown operation {request.op[:32]!r}"
+            self._refusals.append([int(time.time()), request.op[:32], reason])
+            return Message("refused", {"reason": reason, "retry": False})
         try:
             async with self._turn:
                 return await operation(request)
         except (DarkpoolError, CommitmentsError) as error:
             log.warning("%s refused: %s", request.op, error)
+            self._refusals.append([int(time.time()), request.op[:32], str(error)[:MAX_REASON]])
             retry = isinstance(error, StoreError | ChainError | Unavailable)
-            return Message("refused", {"reason": str(error), "retry": retry})
+            blame = error.blame if isinstance(error, Faulted) else ()
+            fields = {"reason": str(error), "retry": retry, "blame": blame_field(blame)}
+            return Message("refused", fields)
 
     # --- life ---------------------------------------------------------------------------------------
 
     async def _start(self, request: Message) -> Message:
-        """A new evaluator of that generation; all members must do so together."""
+        """A new evaluator of that generation, among those members, who must all do so together."""
         generation = request.integer("generation", self._generation + 1, 1 << 31)
+        committee, players = self.seat.committee, request.fields.get("members")
+        if not isinstance(players, list) or not all(type(i) is int for i in players):
+            raise DecodeError("members", "not a list of members")
+        prefix = generation.to_bytes(_GENERATION_BYTES, "big")
+        try:
+            evaluator = Evaluator(
+                index=self.seat.index,
+                n=committee.members,
+                t=committee.threshold,
+                send=lambda peer, data: self.mesh.send_mpc(peer, prefix + data),
+                members=tuple(players),
+            )
+        except ParameterError as error:
+            raise DecodeError("members", str(error)) from None
         await self.close()
         self._generation = generation
-        prefix = generation.to_bytes(_GENERATION_BYTES, "big")
-        committee = self.seat.committee
-        evaluator = Evaluator(
-            index=self.seat.index,
-            n=committee.members,
-            t=committee.threshold,
-            send=lambda peer, data: self.mesh.send_mpc(peer, prefix + data),
-        )
         self.rounds.evaluator = evaluator
         early, self._early, self._early_bytes = self._early, [], 0
         for number, peer, data in early:
-            if number == generation:
+            if number == generation and peer in evaluator.members:
                 evaluator.feed(peer, data)
         try:
             await evaluator.start(START_SECONDS)
@@ -133,7 +169,8 @@ class Member:
         generation, data = int.from_bytes(body[:_GENERATION_BYTES], "big"), body[_GENERATION_BYTES:]
         evaluator = self.rounds.evaluator
         if generation == self._generation and evaluator is not None:
-            evaluator.feed(peer, data)
+            if peer in evaluator.members:  # what others send is none of its business
+                evaluator.feed(peer, data)
         elif (
             self._generation < generation <= self._generation + MAX_EARLY_GENERATIONS
             and self._early_bytes + len(body) <= MAX_EARLY_BYTES
@@ -143,8 +180,9 @@ class Member:
             self._early_bytes += len(body)
 
     def _lost(self, peer: int) -> None:
-        if self.rounds.evaluator is not None:
-            self.rounds.evaluator.lost(peer)
+        evaluator = self.rounds.evaluator
+        if evaluator is not None and peer in evaluator.members:
+            evaluator.lost(peer)
 
     def _status(self) -> Message:
         evaluator = self.rounds.evaluator
@@ -153,6 +191,10 @@ class Member:
             "root": self.log.root.hex(),
             "generation": self._generation,
             "evaluator": evaluator is not None and evaluator.alive,
+            "players": [] if evaluator is None else list(evaluator.members),
+            "key_epoch": self.seat.committee.epoch,
+            "refusals": list(self._refusals),
+            "charges": [[c.at, c.member, c.charge, c.step] for c in self._charges()],
             "peers": sorted(self.mesh.links),
             "handed": self.handed.count,
             "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
@@ -162,6 +204,12 @@ class Member:
         }
         return Message("status", fields)
 
+    def _charges(self) -> Sequence[BlameRow]:
+        try:
+            return self._store.charges(CHARGES_SHOWN)
+        except StoreError:
+            return ()  # status answers also while the database is away
+
     async def close(self) -> None:
         """End the evaluator."""
         if self.rounds.evaluator is not None:
@@ -169,6 +217,7 @@ class Member:
 
     async def _sign(self, request: Message) -> Message:
         self.handed.check_patience()
+        self.changes.check_seated()
         book = self.log.state.sealed
         if book is not None and book.sealed is not None:
             await self._check_fresh(self.log.state.epoch, book.sealed.sealed_at)
@@ -176,6 +225,7 @@ class Member:
 
     async def _ready(self, request: Message) -> Message:
         """Whether it would sign a list sealed now; asked before one is, so that it stays open if not."""
+        self.changes.check_seated()
         if self.handed.late:
             raise Unavailable("orders handed to this member wait to be logged", "committee")
         await self._check_fresh(request.integer("epoch", 1), int(time.time()) + CLOCK_SLACK_SECONDS)
@@ -208,7 +258,7 @@ class Member:
         entries = [(Message.decode(data), data) for data in request.blobs[known:]]
         for are_orders, run in groupby(entries, key=lambda pair: pair[0].op in _ORDER_OPS):
             if are_orders:
-                self._take_orders(list(run))
+                await self._take_orders(list(run))
             else:
                 for entry, data in run:
                     await self._take(entry, data)
@@ -224,8 +274,10 @@ class Member:
         elif entry.op == "result":
             self.rounds.check_boxes(entry)
         self.log.append([data], [self.log.state.checked(entry)])
+        if entry.op == TENURE and self.changes.settle():
+            await self.close()  # its evaluator computes with members of before
 
-    def _take_orders(self, run: Sequence[tuple[Message, bytes]]) -> None:
+    async def _take_orders(self, run: Sequence[tuple[Message, bytes]]) -> None:
         """Orders in arrival order: all their proofs in one batch."""
         state = self.log.state
         orders: list[ListedOrder] = []
@@ -236,7 +288,9 @@ class Member:
                 raise DecodeError(entry.op, "comes without its order")
             screened(state.markets, entry.blobs[0], entry.integer("time"))
             orders.append(order)
-        for position, problem in unproven(state.key, [entry.blobs[0] for entry, _ in run]).items():
+        raws = [entry.blobs[0] for entry, _ in run]
+        refused = await refusals(PRESENT.get(), state.key, raws, divided=True)
+        for position, problem in refused.items():
             raise OrderRefused(f"log: entry {self.log.size + position}: {problem}", "", problem.code)
         tentative, changes = Tentative(state.ledger), list[Change]()
         for (entry, _), order in zip(run, orders, strict=True):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 from commitments.errors import DecodeError
-from darkpool.committee.transport import COORDINATOR, NUMBER_BYTES, Kind, Link, Tap, keep_connected
+from darkpool.committee.meeting import Meeting, keep_connected
+from darkpool.committee.transport import COORDINATOR, NUMBER_BYTES, Kind, Link
 from darkpool.errors import PeerFault
 from darkpool.message import Message
 
@@ -23,23 +23,26 @@ class MemberLink:
     can be repeated. Create it inside a running event loop.
     """
 
-    def __init__(
-        self, sockets: Path, index: int, patience: float = PATIENCE_SECONDS, tap: Tap | None = None
-    ) -> None:
+    def __init__(self, meeting: Meeting, index: int, patience: float = PATIENCE_SECONDS) -> None:
         self.index, self.name = index, f"member {index}"
         self.connections = 0  # made so far: what is told to the member in one may be news to the next
-        self._patience = patience
+        self._meeting, self._patience = meeting, patience
         self._link: Link | None = None
         self._here = asyncio.Event()
         self._turn = asyncio.Lock()
         self._number = 0
         self._reply: asyncio.Future[Message] | None = None
-        self._keeping = asyncio.create_task(keep_connected(sockets, index, COORDINATOR, self._serve, tap))
+        self._keeping = asyncio.create_task(keep_connected(meeting, index, COORDINATOR, self._serve))
 
     @property
     def connected(self) -> bool:
         """Whether there is a connection now."""
         return self._link is not None
+
+    @property
+    def trouble(self) -> str:
+        """Why there is no connection, as far as that is known."""
+        return self._meeting.trouble.get(self.index, "is away")
 
     async def ask(self, request: Message, seconds: float) -> Message:
         """The reply. Raises PeerFault if the member is away, leaves, or takes longer than so many seconds.
@@ -70,7 +73,7 @@ class MemberLink:
             async with asyncio.timeout(self._patience):
                 await self._here.wait()
         if self._link is None:
-            raise PeerFault("is away", "restart it, or wait until its supervisor has", peer=self.name)
+            raise PeerFault(self.trouble, "restart it, or wait until its supervisor has", peer=self.name)
         return self._link
 
     async def close(self) -> None:

@@ -1,7 +1,7 @@
-"""A committee member's process: `python -m darkpool.committee.node HOME SOCKETS`.
+"""A committee member's process: `python -m darkpool.committee.node HOME [SOCKETS]`.
 
-HOME holds the member's seat (seat.json), its journal of what it signed, and its log; SOCKETS is where members
-and the coordinator meet. It ends when its standard input does, or by SIGTERM.
+HOME is laid out as home.py says. Members and the coordinator meet over Unix sockets in the folder SOCKETS, or
+without it over TLS as committee.json in HOME says. It ends when its standard input does, or by SIGTERM.
 """
 
 from __future__ import annotations
@@ -12,28 +12,24 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from commitments.errors import DecodeError
 from darkpool import parent
 from darkpool.alone import alone
+from darkpool.committee import status
+from darkpool.committee.certificate import Identity
+from darkpool.committee.directory import COMMITTEE, Directory
 from darkpool.committee.home import SEAT, Home, open_store
+from darkpool.committee.meeting import Group, Meeting, Sockets, keep_connected, name_of
 from darkpool.committee.member import Member
 from darkpool.committee.seat import Seat
-from darkpool.committee.transport import (
-    COORDINATOR,
-    NUMBER_BYTES,
-    READ_BYTES,
-    Kind,
-    Link,
-    Tap,
-    keep_connected,
-    socket_path,
-)
-from darkpool.errors import DarkpoolError, PeerFault
+from darkpool.committee.tls import Tls
+from darkpool.committee.transport import COORDINATOR, NUMBER_BYTES, Kind, Link, Tap
+from darkpool.errors import ConfigError, DarkpoolError, PeerFault
 from darkpool.message import Message
+from darkpool.workers import of_member, present
 
-HELLO_SECONDS: Final = 10.0
 LOCK: Final = "member.lock"
 
 log = logging.getLogger("darkpool.member")
@@ -42,8 +38,8 @@ log = logging.getLogger("darkpool.member")
 class Node:
     """A member and its connections, each of which may be lost and come back at any time."""
 
-    def __init__(self, member: Member, sockets: Path, tap: Tap | None = None) -> None:
-        self._member, self._sockets, self._tap = member, sockets, tap
+    def __init__(self, member: Member, meeting: Meeting) -> None:
+        self._member, self._meeting = member, meeting
         self._coordinator: Link | None = None
         self._turn = asyncio.Lock()
 
@@ -53,49 +49,24 @@ class Node:
         What goes wrong with a link ends that link; any other error is a defect and raised.
         """
         mesh = self._member.mesh
+
+        def use(peer: int) -> Callable[[Link], Awaitable[None]]:
+            return lambda link: mesh.serve(peer, link)
+
         try:
             async with asyncio.TaskGroup() as group:
-
-                def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                    group.create_task(self._welcome(Link(reader, writer, "a newcomer", self._tap)))
-
-                def use(peer: int) -> Callable[[Link], Awaitable[None]]:
-                    return lambda link: mesh.serve(peer, link)
-
-                # A socket that a predecessor left behind is replaced.
-                path = socket_path(self._sockets, mesh.index)
-                server = await asyncio.start_unix_server(accept, path, limit=READ_BYTES)
-                try:
-                    for peer in (p for p in mesh.peers if p < mesh.index):
-                        group.create_task(
-                            keep_connected(self._sockets, peer, mesh.index, use(peer), self._tap)
-                        )
-                    await asyncio.Event().wait()  # until cancelled
-                finally:
-                    server.close()
+                for peer in (p for p in mesh.peers if p < mesh.index):
+                    group.create_task(keep_connected(self._meeting, peer, mesh.index, use(peer)))
+                await self._meeting.listen(mesh.index, self._welcome)
         finally:
             await self._member.close()
 
-    async def _welcome(self, link: Link) -> None:
-        """Find out who it is, and serve it; the newest connection of each is the only one."""
-        mesh = self._member.mesh
-        try:
-            async with asyncio.timeout(HELLO_SECONDS):
-                kind, body = await link.receive()
-        except (PeerFault, TimeoutError) as error:
-            log.info("a newcomer does not say who it is: %s", error)
-            link.close()
-            return
-        who = body[0] if kind is Kind.HELLO and len(body) == 1 else -1
+    async def _welcome(self, who: int, link: Link) -> None:
+        """Serve whoever came; the newest connection of each is the only one."""
         if who == COORDINATOR:
-            link.name = "coordinator"
             await self._answer_all(link)
-        elif who in mesh.peers and who > mesh.index:
-            link.name = f"member {who}"
-            await mesh.serve(who, link)
         else:
-            log.warning("a newcomer that is nobody we wait for")
-            link.close()
+            await self._member.mesh.serve(who, link)
 
     async def _answer_all(self, link: Link) -> None:
         """Answer one coordinator's requests in order, until it goes or the next takes its place.
@@ -121,6 +92,19 @@ class Node:
             log.info("link ended: %s", error)
         finally:
             link.close()
+            if self._coordinator is link:
+                self._coordinator = None
+
+    async def status(self) -> dict[str, Any]:
+        """What the member's owner is told: the member's own status, and how its links are."""
+        said = await self._member.handle(Message("status"))
+        mesh, trouble = self._member.mesh, self._meeting.trouble
+        here = set(mesh.links) | ({COORDINATOR} if self._coordinator is not None else set())
+        links = {
+            name_of(i): "connected" if i in here else trouble.get(i, "has not connected")
+            for i in (COORDINATOR, *mesh.peers)
+        }
+        return {"member": mesh.index, **said.fields, "links": links, "strangers": self._meeting.refused}
 
     async def _answer(self, request: bytes) -> Message:
         try:
@@ -129,33 +113,55 @@ class Node:
             return Message("refused", {"reason": str(error)})
 
 
-async def _serve(member: Member, sockets: Path, port: int, tap: Tap | None) -> None:
-    async with asyncio.TaskGroup() as group:
-        if port:
+async def _serve(home: Path, settings: Home, member: Member, meeting: Meeting) -> None:
+    node = Node(member, meeting)
+    async with present(of_member(home, member.seat.committee.key)), asyncio.TaskGroup() as group:
+        if settings.port:
             from darkpool.committee import counter  # a member that takes no orders by hand needs no HTTP
 
-            group.create_task(counter.serve(member.handed, port))
-        group.create_task(Node(member, sockets, tap).serve())
+            group.create_task(counter.serve(member.handed, settings.port, settings.host))
+        group.create_task(status.serve(home, node.status))
+        group.create_task(node.serve())
 
 
-def main(arguments: list[str], tap: Tap | None = None) -> int:
-    """Run a member. Exit code 2 for wrong arguments or a bad seat."""
-    if len(arguments) != 2:  # noqa: PLR2004
-        sys.stderr.write("usage: python -m darkpool.committee.node HOME SOCKETS\n")
-        return 2
-    home, sockets = map(Path, arguments)
+def run(home: Path, sockets: Path | None = None, tap: Tap | None = None, *, watched: bool = True) -> None:
+    """Run the member of a home, until SIGTERM comes or, if `watched`, standard input ends.
+
+    It meets the others over Unix sockets in a folder, or else over TLS as its committee.json says.
+    Raises ConfigError, StoreError, ChainError for what it cannot start with.
+    """
+    if not home.is_dir():
+        raise ConfigError(f"{home}: no such folder", "make a home with darkpool member init")
     os.umask(0o077)
     logging.basicConfig(
         filename=home / "member.log", level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )
     with alone(home / LOCK):
-        try:
-            settings = Home.load(home)
-            member = Member(Seat.load(home / SEAT), settings.signers, open_store(home), settings.chain())
-        except DarkpoolError as error:
-            sys.stderr.write(error.rendered() + "\n")
-            return error.exit_code
-        asyncio.run(parent.while_it_lives(_serve(member, sockets, settings.port, tap)))
+        settings = Home.load(home)
+        if settings.signers is None:
+            raise ConfigError(f"{home}: it has not joined a committee", "run darkpool member join")
+        seat = Seat.load(home / SEAT)
+        meeting: Meeting
+        if sockets is not None:
+            meeting = Sockets(sockets, Group.of(seat.committee), tap)
+        else:
+            meeting = Tls(Identity.load(home), Directory.load(home / COMMITTEE), tap)
+            meeting.bind()
+        member = Member(seat, settings.signers, open_store(home), settings.chain(), home)
+        asyncio.run(parent.while_it_lives(_serve(home, settings, member, meeting), watched=watched))
+
+
+def main(arguments: list[str], tap: Tap | None = None) -> int:
+    """Run a member. Exit code 2 for wrong arguments or a bad seat."""
+    if len(arguments) not in {1, 2}:
+        sys.stderr.write("usage: python -m darkpool.committee.node HOME [SOCKETS]\n")
+        return 2
+    try:
+        home, *sockets = map(Path, arguments)
+        run(home, sockets[0] if sockets else None, tap)
+    except DarkpoolError as error:
+        sys.stderr.write(error.rendered() + "\n")
+        return error.exit_code
     return 0
 
 

@@ -1,17 +1,20 @@
-"""A member's part in rounds: sign the sealed list, clear it once, vouch for its end.
+"""A member's part in rounds: sign the sealed list, clear it, vouch for its end.
 
     sealed -> attempted -> boxed -> signed
     sealed | attempted | boxed -> abandoned
 
-Each step is durable before anybody hears of it. A list is attempted once, because a second attempt could be
-steered by what the first one opened. `boxed` is the last step before nets are revealed: from here on the
-peers may hold a result that this member has not seen, so its part of the sealed totals is kept, and it adopts
-the result once t+1 members signed it, one of whom at least is honest and evaluated it. A member that signed
-never abandons, and one that abandoned never signs (certificates.py says what follows).
+Each step is durable before anybody hears of it. A list may be attempted again by other players, numbered
+upwards, and every attempt reveals the same: a member keeps a code of each value it saw revealed, and ends an
+attempt that shows another, so that none can be steered by what an earlier one opened (ADR 19). `boxed` is the
+last step before nets are revealed: from here on the peers may hold a result that this member has not seen, so
+its part of the sealed totals is kept, and it adopts the result once t+1 members signed it, one of whom at
+least is honest and evaluated it. A member that signed never abandons, and one that abandoned never signs
+(certificates.py says what follows).
 """
 
 from __future__ import annotations
 
+import hmac
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -21,22 +24,28 @@ from typing import Final
 from commitments.errors import CommitmentsError, DecodeError, VerificationError
 from darkpool import certificates, eip712
 from darkpool.book import Book
+from darkpool.committee.blame import Blame, Faulted
 from darkpool.committee.evaluator import Evaluator, EvaluatorFailed
+from darkpool.committee.member_changes import Holder
+from darkpool.committee.mesh import Mesh
 from darkpool.committee.opening import Session
 from darkpool.committee.seat import Seat
 from darkpool.committee.session import Clearing
-from darkpool.committee.transport import Mesh
-from darkpool.errors import DarkpoolError, OrderRefused, RoundAborted, Unavailable
+from darkpool.committee.steps import Attempt
+from darkpool.errors import DarkpoolError, OrderRefused, Unavailable
 from darkpool.listing import RoundResult, SealedList
 from darkpool.message import Message
 from darkpool.results import read_result, result_fields, result_signatures
 from darkpool.state import VenueState
 from darkpool.store.member_store import MemberStore
-from darkpool.store.records import AttemptRow, AttemptState
+from darkpool.store.records import AttemptRow, AttemptState, BlameRow, PinRow
 from darkpool.types import Address, Signature
 
 MAX_STEP_SECONDS: Final = 600
+MAX_ATTEMPTS: Final = 6
 SEAL_SLACK_SECONDS: Final = 30
+
+_RANK: Final = {state: rank for rank, state in enumerate(AttemptState)}
 
 log = logging.getLogger("darkpool.member")
 
@@ -44,9 +53,13 @@ log = logging.getLogger("darkpool.member")
 class Rounds:
     """One member's rounds; `evaluator` is its owner's to start and replace."""
 
-    def __init__(self, seat: Seat, state: VenueState, store: MemberStore, mesh: Mesh) -> None:
-        self._seat, self._state, self._store, self._mesh = seat, state, store, mesh
+    def __init__(self, holder: Holder, state: VenueState, store: MemberStore, mesh: Mesh) -> None:
+        self._holder, self._state, self._store, self._mesh = holder, state, store, mesh
         self.evaluator: Evaluator | None = None
+
+    @property
+    def _seat(self) -> Seat:
+        return self._holder.seat
 
     def _sealed(self, request: Message) -> tuple[Book, SealedList, bytes]:
         book = self._state.book(request)
@@ -79,39 +92,87 @@ class Rounds:
         return Message("signed", {"root": sealed.root.hex()}, [signature])
 
     async def clear(self, request: Message) -> Message:
-        """Clear the list with the peers, once; reply as `outcome`."""
+        """Clear the list with the other players; reply as `outcome`. Raises Faulted if that fails."""
         book, sealed, digest = self._sealed(request)
-        attempt = self._store.attempt(digest)
-        if attempt is None or attempt.state is not AttemptState.SEALED:
-            state = "not signed" if attempt is None else attempt.state
-            raise OrderRefused(
-                f"round {sealed.round}: it is {state} at this member, and cleared at most once"
-            )
-        if self.evaluator is None or not self.evaluator.alive:
-            raise Unavailable("evaluator: not started", "committee")
+        attempt = self._attempt(request, sealed, digest)
         timeout = float(request.integer("timeout", 1, MAX_STEP_SECONDS))
-        self._store.record(replace(attempt, state=AttemptState.ATTEMPTED))
+        if self.evaluator is None or not self.evaluator.alive or self.evaluator.members != attempt.players:
+            raise Unavailable(f"evaluator: none among members {list(attempt.players)}", "committee")
+        self._advance(digest, AttemptState.ATTEMPTED, attempts=attempt.number)
 
         def keep(boxes: Mapping[Address, bytes]) -> None:
-            self._store.record(
-                replace(attempt, state=AttemptState.BOXED, payload=_boxes_message(boxes).encode())
-            )
+            self._advance(digest, AttemptState.BOXED, payload=_boxes_message(boxes).encode())
 
-        session = Session(self._seat, self._mesh, book.terms.chain_id, digest, timeout)
+        def pin(step: str, revealed: bytes) -> None:
+            code = hmac.digest(self._seat.signing_key, step.encode() + b"\x00" + digest + revealed, "sha256")
+            if self._store.pinned(PinRow(digest, step, code)) != code:
+                raise VerificationError(step, "it reveals another value than an earlier attempt did")
+
+        signers, chain_id = self._state.signers, book.terms.chain_id
+        session = Session(self._seat, signers, self._mesh, attempt, timeout, pin, chain_id)
         try:
             result = await Clearing(session, self.evaluator, book.terms, sealed, keep).run()
         except (DarkpoolError, CommitmentsError, EvaluatorFailed) as error:
-            self._mesh.abort(digest, str(error))
-            raise RoundAborted(f"round {sealed.round}: {error}") from None
+            self._mesh.abort(session.name, str(error))
+            blame = error.blame if isinstance(error, Faulted) else ()
+            self._charge(attempt, blame)
+            raise Faulted(f"round {sealed.round}, attempt {attempt.number}: {error}", blame) from None
         finally:
-            self._mesh.forget(digest)
+            self._mesh.forget(session.name)
         return self._signed(book, digest, result)
 
+    def _attempt(self, request: Message, sealed: SealedList, digest: bytes) -> Attempt:
+        """The attempt that is asked for. Raises DecodeError, and OrderRefused unless it is the next."""
+        row, players = self._store.attempt(digest), request.fields.get("members")
+        if row is None or row.state is AttemptState.ABANDONED:
+            state = "not signed" if row is None else row.state
+            raise OrderRefused(f"round {sealed.round}: it is {state} at this member")
+        number = request.integer("attempt", 1, MAX_ATTEMPTS)
+        if number <= row.attempts:
+            raise OrderRefused(f"attempt: {number} after {row.attempts}", "number them upwards")
+        committee = self._seat.committee
+        if not isinstance(players, list) or not all(type(i) is int for i in players):
+            raise DecodeError("members", "not a list of members")
+        if players != sorted(set(players) & set(committee.indices)) or self._seat.index not in players:
+            raise DecodeError("members", "they do not ascend, or this member is not among them")
+        if len(players) <= 2 * committee.threshold:
+            raise OrderRefused(f"members: {len(players)} of {2 * committee.threshold + 1} that it takes")
+        return Attempt(digest, number, tuple(players))
+
+    def _advance(
+        self, digest: bytes, state: AttemptState, payload: bytes | None = None, attempts: int | None = None
+    ) -> None:
+        """Record that an attempt got so far. What an earlier one had reached, with its content, stays."""
+        row = self._store.attempt(digest)
+        if row is None:
+            raise AssertionError("only what was signed is attempted")
+        if attempts is not None:
+            row = replace(row, attempts=attempts)
+        if _RANK[row.state] < _RANK[state]:
+            row = replace(row, state=state, payload=row.payload if payload is None else payload)
+        self._store.record(row)
+
+    def _charge(self, attempt: Attempt, blame: Sequence[Blame]) -> None:
+        now = int(time.time())
+        for b in blame:
+            log.warning("attempt %d: charged: %s", attempt.number, b)
+        if blame:
+            rows = [
+                BlameRow(attempt.digest, attempt.number, b.member, b.charge, b.step, now, b.evidence)
+                for b in blame
+            ]
+            self._store.charge(rows)
+
     def _signed(self, book: Book, digest: bytes, result: RoundResult) -> Message:
-        """Sign the result, durably, and answer with it."""
+        """Sign the result, durably, and answer with it; with the signature of before, if there is one."""
         attempt = self._store.attempt(digest)
         if attempt is None:
             raise OrderRefused("round: this member did not sign its list")
+        if attempt.state is AttemptState.SIGNED:
+            kept = Message.decode(attempt.payload)
+            if read_result(kept) != result:
+                raise VerificationError("result", "it is another one than this member has signed")
+            return kept
         signature = eip712.sign_digest(self._state.result_digest(book, result), self._seat.signing_key)
         boxes = _read_boxes(attempt.payload)
         blobs = [signature, *(boxes[account] for account in result.nets)]
@@ -189,6 +250,7 @@ class Rounds:
                 AttemptState.ABANDONED,
                 sealed.root,
                 signature=Signature(eip712.sign_digest(signed, self._seat.signing_key)),
+                attempts=0 if attempt is None else attempt.attempts,
             )
             self._store.record(attempt)
         return Message("abandoned", {}, [attempt.signature or b""])

@@ -1,6 +1,7 @@
 """A member's seat: its share of the decryption key, its mask keys and its signing key. All secret.
 
-Seats come from the dealer's ceremony (v1): whoever runs it knows everything until it forgets.
+Seats come from the dealer's ceremony: whoever runs it knows everything until it forgets. Later ones of the
+same key come from the members themselves (keylife.py).
 """
 
 from __future__ import annotations
@@ -16,16 +17,18 @@ from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Final
 
+from gmpy2 import mpz
+
 from commitments.errors import CommitmentsError
 from commitments.paillier import public_key
 from commitments.params import Profile
 from commitments.prss import MaskKeys, MaskSet, deal_mask_keys, mask_sets
-from commitments.threshold import Committee, KeyShare, deal, safe_prime
+from commitments.threshold import Committee, KeyShare, check_share, deal, safe_prime
 from darkpool import eip712, jsontext
 from darkpool.errors import ConfigError
 from darkpool.types import Address, PrivateKey
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _MAX_FILE: Final = 1 << 20
 _KEY_BYTES: Final = 32
 
@@ -56,16 +59,7 @@ class Seat:
         """
         if path.exists():
             raise ConfigError(f"{path.name}: there is a seat already", "use a new folder")
-        document = {
-            "version": _VERSION,
-            "modulus": f"{int(self.committee.key.n):x}",
-            "members": self.committee.members,
-            "threshold": self.committee.threshold,
-            "index": self.index,
-            "share": f"{self.share.value:x}",
-            "masks": {",".join(map(str, a)): key.hex() for a, key in self.masks.keys.items()},
-            "signing_key": self.signing_key.hex(),
-        }
+        document = {**self._dealt(), "signing_key": self.signing_key.hex()}
         temporary = path.with_suffix(".tmp")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
@@ -73,6 +67,38 @@ class Seat:
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(path)
+        settle(path.parent)
+
+    def _dealt(self) -> dict[str, object]:
+        return {
+            "version": _VERSION,
+            "modulus": f"{int(self.committee.key.n):x}",
+            "members": self.committee.members,
+            "threshold": self.committee.threshold,
+            "epoch": self.committee.epoch,
+            "scale": self.committee.scale,
+            "values": [f"{int(value):x}" for value in self.committee.values],
+            "index": self.index,
+            "share": f"{self.share.value:x}",
+            "masks": {",".join(map(str, a)): key.hex() for a, key in self.masks.keys.items()},
+        }
+
+    def dealt(self) -> bytes:
+        """What the dealer deals: all but the signing key, for `joined`. Secret."""
+        return json.dumps(self._dealt()).encode("ascii")
+
+    @staticmethod
+    def joined(dealt: bytes, signing_key: PrivateKey) -> Seat:
+        """What was dealt, with the member's own signing key. Raises ConfigError, which quotes neither."""
+        try:
+            document = jsontext.parsed(dealt, "seat") if len(dealt) <= _MAX_FILE else None
+            if not isinstance(document, dict) or "signing_key" in document:
+                raise TypeError  # noqa: TRY301
+            return _seat({**document, "signing_key": signing_key.hex()})
+        except (ValueError, KeyError, TypeError, CommitmentsError, ConfigError) as error:
+            raise ConfigError(
+                f"seat: not one that was dealt ({type(error).__name__})", "run the key ceremony again"
+            ) from None
 
     @staticmethod
     def load(path: Path) -> Seat:
@@ -102,11 +128,15 @@ def _seat(document: object) -> Seat:
     if not isinstance(document, dict) or document["version"] != _VERSION:
         raise ValueError
     key = public_key(_number(document["modulus"]))
-    committee = Committee(key, _small(document["members"]), _small(document["threshold"]))
+    values = tuple(mpz(_number(value)) for value in _list(document["values"]))
+    members, threshold = _small(document["members"]), _small(document["threshold"])
+    epoch, scale = _small(document["epoch"]), _small(document["scale"])
+    committee = Committee(key, members, threshold, values, epoch, scale)
     share = KeyShare(_small(document["index"]), _number(document["share"]))
+    check_share(committee, share)
     masks = {_mask_set(name): _octets(key) for name, key in dict(document["masks"]).items()}
     expected = {a for a in mask_sets(committee.members, committee.threshold) if share.index in a}
-    if share.index not in committee.indices or not share.value or set(masks) != expected:
+    if set(masks) != expected:
         raise ValueError
     if any(len(key) != _KEY_BYTES for key in masks.values()):
         raise ValueError
@@ -136,16 +166,40 @@ def _small(value: object) -> int:
     return value
 
 
+def _list(value: object) -> list[str]:
+    if not isinstance(value, list) or not value:
+        raise TypeError
+    return value
+
+
 def _mask_set(text: str) -> MaskSet:
     return tuple(map(int, text.split(",")))
 
 
+def settle(folder: Path) -> None:
+    """Make names in the folder as durable as what they name."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# --- the dealer -------------------------------------------------------------------------------------
+
+
 def ceremony(
-    profile: Profile, members: int, threshold: int, progress: Callable[[int], None] | None = None
+    profile: Profile,
+    members: int,
+    threshold: int,
+    progress: Callable[[int], None] | None = None,
+    *,
+    epoch: int = 0,
 ) -> list[Seat]:
     """The dealer's ceremony: two safe primes (one process each), shares, mask keys, signing keys.
 
-    `progress` is told now and then how many candidates were tested. The primes are forgotten on return.
+    `epoch` goes on counting where a new key takes over from another. `progress` is told now and then how many
+    candidates were tested. The primes are forgotten on return.
     """
     context = get_context("spawn")
     counters: list[Synchronized[int]] = [context.Value("L", 0) for _ in range(2)]
@@ -160,22 +214,14 @@ def ceremony(
             if progress is not None:
                 progress(sum(int(c.value) for c in counters))
         p, q = (f.result() for f in futures)
-    return seats_from_primes(p, q, members, threshold)
+    return seats_from_primes(p, q, members, threshold, epoch)
 
 
-def seats_from_primes(p: int, q: int, members: int, threshold: int) -> list[Seat]:
+def seats_from_primes(p: int, q: int, members: int, threshold: int, epoch: int = 0) -> list[Seat]:
     """Seats 1 .. n under the key of two safe primes."""
-    committee, shares = deal(p, q, members, threshold)
+    committee, shares = deal(p, q, members, threshold, epoch)
     masks = deal_mask_keys(members, threshold)
-    return [
-        Seat(
-            committee,
-            share,
-            masks[share.index],
-            eip712.fresh_key(),
-        )
-        for share in shares
-    ]
+    return [Seat(committee, share, masks[share.index], eip712.fresh_key()) for share in shares]
 
 
 _counters: list[Synchronized[int]] = []

@@ -12,18 +12,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from commitments.errors import VerificationError
 from commitments.params import FIELD_PRIME, INTEGER_BITS
 from darkpool.committee.evaluator import Evaluator
 from darkpool.committee.opening import Session
-from darkpool.errors import RoundAborted
 from darkpool.listing import NO_CROSS, RoundResult, SealedList
 from darkpool.market import MAX_VOLUME, Side
 from darkpool.matcher import Matcher
 from darkpool.netting import seal_totals
 from darkpool.order import Terms
 from darkpool.types import Address, Lots, Tick
+
+ABORT_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,10 @@ class Clearing:
         self._slots = {j: self._packing.slots_of(j) for j in range(self._packing.ciphertexts)}
 
     async def run(self) -> RoundResult:
-        """Clear. Raises RoundAborted or a CommitmentsError if it cannot go on."""
+        """Clear. Raises RoundAborted or a CommitmentsError if it cannot go on.
+
+        An attempt after the first opens and reveals the same values: the session refuses any other.
+        """
         # 1. Sums and shares: the encrypted curves of the whole list.
         demand, supply = await self._curves()
         # 2. The auction rule on shares; first only whether enough crosses.
@@ -80,11 +85,14 @@ class Clearing:
         """Our shares of the outputs; given up as soon as a peer aborts, since it will not send its part."""
         session = self._session
         evaluation = asyncio.create_task(self._evaluator.evaluate(program, public, shares, session.timeout))
-        abort = asyncio.create_task(session.mesh.aborted(session.digest))
+        abort = asyncio.create_task(session.aborted(program))
         try:
             await asyncio.wait((evaluation, abort), return_when=asyncio.FIRST_COMPLETED)
-            if not evaluation.done():
-                raise RoundAborted(f"{program}: {abort.result()}")
+            if evaluation.done() and evaluation.exception() is not None:
+                # Most likely because of a peer, and the mesh is about to say which.
+                await asyncio.wait((abort,), timeout=ABORT_SECONDS)
+            if abort.done() and (not evaluation.done() or evaluation.exception() is not None):
+                raise abort.result()
             return evaluation.result()
         finally:
             for task in (evaluation, abort):
@@ -248,7 +256,7 @@ class Clearing:
     def _boxes(self, bought: dict[Address, int], sold: dict[Address, int]) -> dict[Address, bytes]:
         """This member's shares of every account's totals, each sealed to the account."""
         fill_keys = {o.account: o.statement.fill_key for o in self._sealed.orders}  # the latest order's
-        signing_key, digest = self._session.seat.signing_key, self._session.digest
+        signing_key, digest = self._session.seat.signing_key, self._session.attempt.digest
         domain = self._terms.domain
         return {
             a: seal_totals(signing_key, domain, fill_keys[a], digest, a, (bought[a], sold[a]))

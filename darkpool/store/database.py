@@ -123,7 +123,8 @@ def sqlite_url(path: Path) -> str:
     return URL.create("sqlite", database=str(path)).render_as_string()
 
 
-def _parsed(text: str) -> URL:
+def parsed_url(text: str) -> URL:
+    """A URL of a database we can use. Raises ConfigError, which quotes nothing of it."""
     try:
         url = make_url(text) if len(text) <= MAX_URL else None
     except (ArgumentError, ValueError):
@@ -141,7 +142,7 @@ def _parsed(text: str) -> URL:
 
 def _connected(url: str) -> Engine:
     try:
-        return _engine(_parsed(url))
+        return _engine(parsed_url(url))
     except ArgumentError:
         raise ConfigError("database url: it asks for what there is not", _URL_HINT) from None
 

@@ -1,14 +1,19 @@
-"""What a member keeps: its copy of the log, how far it went with each sealed list, orders handed to it."""
+"""What a member keeps: the log, how far it went with each list, whom it charged, orders handed to it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from sqlalchemy import func, insert, select, update
+
 from darkpool.store.database import StoreError
 from darkpool.store.log_store import LogStore
-from darkpool.store.records import AttemptRow, AttemptState, HandedRow, HandedState
-from darkpool.store.rows import ATTEMPTS, HANDED, MAX_PAGE, check_limit, conflict_insert
+from darkpool.store.records import AttemptRow, AttemptState, BlameRow, HandedRow, HandedState, PinRow
+from darkpool.store.rows import ATTEMPTS, BLAME, HANDED, MAX_PAGE, PINS, check_limit, conflict_insert
+
+MAX_EVIDENCE_ROWS: Final = 100
 
 _RANK: Final = {state: rank for rank, state in enumerate(AttemptState)}
 _FINAL: Final = frozenset({AttemptState.SIGNED, AttemptState.ABANDONED})
@@ -33,6 +38,30 @@ class MemberStore(LogStore):
             if old is not None:
                 _check_step(old, row)
             ATTEMPTS.upsert(connection, [row])
+
+    def pinned(self, row: PinRow) -> bytes:
+        """The code kept for what was revealed in that step of that list: this one, if there was none."""
+        c = PINS.table.c
+        with self.database.writing("keep what was revealed") as connection:
+            PINS.add(connection, [row])
+            kept = PINS.first(connection, PINS.select(c.digest == row.digest, c.step == row.step))
+        return row.code if kept is None else kept.code
+
+    def charge(self, rows: Sequence[BlameRow]) -> None:
+        """Keeps charges; of all but the latest MAX_EVIDENCE_ROWS the evidence is dropped."""
+        c = BLAME.table.c
+        with self.database.writing("keep a charge") as connection:
+            connection.execute(insert(BLAME.table), [BLAME.values(row) for row in rows])
+            newest = connection.execute(select(func.max(c.position))).scalar_one()
+            old = update(BLAME.table).where(c.position <= newest - MAX_EVIDENCE_ROWS)
+            connection.execute(old.values(evidence=b""))
+
+    def charges(self, limit: int = MAX_PAGE) -> list[BlameRow]:
+        """The latest charges, 1 to MAX_PAGE, newest first."""
+        check_limit(limit)
+        query = BLAME.select().order_by(BLAME.table.c.position.desc()).limit(limit)
+        with self.database.reading("read charges") as connection:
+            return BLAME.read(connection, query)
 
     def attempt(self, digest: bytes) -> AttemptRow | None:
         """How far the member is with the list it sealed under that digest."""
@@ -94,5 +123,9 @@ def _check_step(old: AttemptRow, new: AttemptRow) -> None:
         raise StoreError(
             f"attempt {old.digest.hex()}: it is round {old.round} under another root, not {new.round}", hint
         )
+    if new.attempts < old.attempts:
+        raise StoreError(f"attempt {old.digest.hex()}: {new.attempts} after {old.attempts}", hint)
+    if old.state is not AttemptState.ABANDONED and new == replace(old, attempts=new.attempts):
+        return
     if old.state in _FINAL or _RANK[new.state] <= _RANK[old.state]:
         raise StoreError(f"attempt {old.digest.hex()}: no step from {old.state} to {new.state}", hint)

@@ -210,7 +210,10 @@ class ReceiptRow:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
-    """What a member did with the list it sealed under `digest`; `payload` is opaque to the store."""
+    """What a member did with the list it sealed under `digest`; `payload` is opaque to the store.
+
+    attempts: the number of the latest attempt at clearing it that the member took part in, 0 for none.
+    """
 
     digest: bytes
     market: bytes
@@ -219,6 +222,29 @@ class AttemptRow:
     root: bytes
     payload: bytes = field(default=b"", repr=False)
     signature: bytes | None = field(default=None, repr=False)
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PinRow:
+    """What was revealed in a step of clearing a list, as a code only the member can make."""
+
+    digest: bytes
+    step: str
+    code: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class BlameRow:
+    """A charge of this member's against another; `evidence` is what that one had signed, or empty."""
+
+    digest: bytes
+    attempt: int
+    member: int
+    charge: str
+    step: str
+    at: int
+    evidence: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

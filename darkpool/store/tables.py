@@ -277,6 +277,30 @@ class Attempt(Table, table=True):
     root: bytes
     payload: bytes
     signature: bytes | None
+    attempts: int = _int()
+
+
+class Pin(Table, table=True):
+    """PinRow."""
+
+    __tablename__ = "pins"
+    digest: bytes = Field(primary_key=True)
+    step: str = Field(primary_key=True)
+    code: bytes
+
+
+class Blame(Table, table=True):
+    """BlameRow; `position` keeps the order in which the charges were made."""
+
+    __tablename__ = "blame"
+    position: int = _int(serial=True)
+    digest: bytes
+    attempt: int = _int()
+    member: int = _int()
+    charge: str
+    step: str
+    at: int = _int()
+    evidence: bytes
 
 
 class Handed(Table, table=True):

@@ -16,6 +16,8 @@ from commitments.merkle import EMPTY_ROOT, Tree
 from darkpool import eip712
 from darkpool.committee.seat import Seat, seats_from_primes
 from darkpool.config import ApiSettings, Settings
+from darkpool.effects import Effects
+from darkpool.engine import Committed
 from darkpool.errors import DarkpoolError, OrderRefused
 from darkpool.instrument import Instrument, TokenUnits
 from darkpool.market import Grid, Market, Round
@@ -28,7 +30,10 @@ from darkpool.store.database import Database, sqlite_url
 from darkpool.store.records import AccountRow, EventRow, ReceiptRow
 from darkpool.store.venue_store import VenueStore
 from darkpool.submitter import Standing
-from darkpool.types import Address, PrivateKey, Quanta, RoundId, Tick
+from darkpool.succeeding import VaultProposal
+from darkpool.tenure import Tenure, Tenures
+from darkpool.tenure_file import Planned
+from darkpool.types import Address, PrivateKey, Quanta, RoundId, Signature, Tick
 from tests.commitments_support import primes
 
 T = TypeVar("T")
@@ -139,7 +144,8 @@ class StandIn:
         instrument = Instrument.parse("WETH-USDC", WETH, USDC, "0.01", "0.05")
         market_round = Round(RoundId(7), terms().market, Tick(4))
         self.markets = {MARKET: MarketStandIn(terms(), instrument, market_round, NOW + 5)}
-        self.signers = Signers(1, {seat.index: seat.signer for seat in seats()})
+        signers = Signers(1, {seat.index: seat.signer for seat in seats()})
+        self.tenures = Tenures((Tenure(signers, terms().key),))
         self.operator = eip712.address_of(OPERATOR)
         self.events = EventsStandIn(self)
         self.settling = self
@@ -244,6 +250,17 @@ class StandIn:
     async def close_now(self) -> None:
         self._refuse()
         self.halts.append("settling")
+
+    async def propose_committee(self, planned: Planned) -> VaultProposal:
+        self._refuse()
+        members = tuple(sorted(planned.tenure.signers.addresses.values()))
+        guardian = planned.guardian or eip712.address_of(OPERATOR)
+        return VaultProposal(2, members, 1, guardian, (Signature(b"\x01" * 65),) * 3)
+
+    async def change_committee(self, planned: Planned) -> Committed:
+        self._refuse()
+        entry = Message("committee", planned.tenure.fields())
+        return Committed(self.log(entry.encode()), self.tree.root(), entry, Effects())
 
     async def raw_order(self, order: bytes) -> bytes | None:
         row = self.store.order(order)

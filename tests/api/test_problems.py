@@ -100,6 +100,8 @@ def test_every_private_operation_says_so(described: dict[str, Any]) -> None:
         "/v1/orders/{order}/evidence",
         "/v1/operator/markets/{market}/seal",
         "/v1/operator/settle",
+        "/v1/operator/committee",
+        "/v1/operator/committee/propose",
         "/v1/operator/halt",
         "/v1/operator/resume",
         "/v1/operator/policies",

@@ -7,7 +7,7 @@ difference.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -26,7 +26,8 @@ from darkpool.chain import Chain, Token, VaultTerms
 from darkpool.client.own_order import open_order
 from darkpool.client.trader import AsyncTrader
 from darkpool.client.trader_home import TraderHome
-from darkpool.committee.coordinator import Certificate, Coordinator
+from darkpool.committee.coordinator import Coordinator
+from darkpool.committee.outcome import Certificate
 from darkpool.committee.seat import Seat, seats_from_primes
 from darkpool.config import AdmissionSettings, ApiSettings, Settings
 from darkpool.eip712 import Domain, address_of, sign_digest
@@ -83,6 +84,8 @@ class PlainCommittee:
     read_log: Callable[[int, int], Sequence[bytes]]
     keystores: dict[Address, Keystore]
     signers: Signers = field(default_factory=signers)
+    dealt: Sequence[Seat] = field(default_factory=seats)
+    ask_all: Callable[[Message], Awaitable[tuple[dict[int, Message], str]]] | None = None
     fault: str = ""
     away: str = ""
     aborts: bool = False
@@ -99,17 +102,17 @@ class PlainCommittee:
 
     async def sign(self, terms: Terms, sealed: SealedList) -> dict[int, Signature]:
         digest = sealed.digest(terms.domain)
-        return {seat.index: sign_digest(digest, seat.signing_key) for seat in seats()}
+        return {seat.index: sign_digest(digest, seat.signing_key) for seat in self.dealt}
 
     async def clear(
-        self, terms: Terms, sealed: SealedList, digest_of: Callable[[RoundResult], bytes]
+        self, terms: Terms, sealed: SealedList, digest_of: Callable[[RoundResult], bytes], *_: object
     ) -> Certificate:
         digest = sealed.digest(terms.domain)
         if self.aborts:
             self.aborts = False
             promise = abandon_digest(terms.domain, digest)
             return Certificate(
-                None, tuple(sign_digest(promise, s.signing_key) for s in seats()), reason="tired"
+                None, tuple(sign_digest(promise, s.signing_key) for s in self.dealt), reason="tired"
             )
         outcome = self._outcome(terms, sealed)
         if outcome is None:
@@ -117,7 +120,7 @@ class PlainCommittee:
         else:
             nets = {Address(bytes.fromhex(a)): outcome.base_net(a) for a in sorted(outcome.traded)}
             result = RoundResult(crossed=True, price=outcome.price, volume=outcome.volume, nets=nets)
-        signed = tuple(sign_digest(digest_of(result), s.signing_key) for s in seats())
+        signed = tuple(sign_digest(digest_of(result), s.signing_key) for s in self.dealt)
         boxes = {}
         keys = {o.account: o.statement.fill_key for o in sealed.orders}
         for account in result.nets:
@@ -133,7 +136,7 @@ class PlainCommittee:
                     account,
                     (shares[0][s.index], shares[1][s.index]),
                 )
-                for s in seats()
+                for s in self.dealt
             }
         return Certificate(result, signed, boxes)
 
@@ -141,7 +144,7 @@ class PlainCommittee:
         if self.away:
             raise Unavailable(self.away, "committee")
         self.asked += 1
-        signed = [sign(settlement, domain, seat.signing_key) for seat in seats()]
+        signed = [sign(settlement, domain, seat.signing_key) for seat in self.dealt]
         return ordered_signatures(settlement, domain, signed)
 
     def _outcome(self, terms: Terms, sealed: SealedList) -> auction.Outcome | None:
@@ -162,7 +165,9 @@ class PlainCommittee:
     ) -> Certificate:
         """No member has a result, so all give the list up."""
         promise = abandon_digest(terms.domain, sealed.digest(terms.domain))
-        return Certificate(None, tuple(sign_digest(promise, s.signing_key) for s in seats()), reason=reason)
+        return Certificate(
+            None, tuple(sign_digest(promise, s.signing_key) for s in self.dealt), reason=reason
+        )
 
 
 @dataclass
@@ -263,6 +268,27 @@ class PlainVenue:
         self.venue.markets = old.markets
         await self.venue.settling.resume()
 
+    @asynccontextmanager
+    async def another(self, url: str) -> AsyncIterator[Venue]:
+        """A second venue on the same database, which must not be: it has read what is there by now."""
+        own = self.venue
+        async with AsyncExitStack() as stack:
+            threads = Threads()
+            stack.callback(threads.close)
+            database = await threads.store(Database.open, url)
+            stack.callback(database.close)
+            venue = await _opened(
+                self.folder,
+                own.settings,
+                threads,
+                VenueStore(database),
+                self.chain,
+                self.committee,
+                own.events,
+            )
+            venue.markets = own.markets
+            yield await stack.enter_async_context(_taking_orders(venue))
+
     async def expire(self) -> None:
         """So much time passes that what has not landed never will."""
         await self.threads.chain(self.chain.advance, self.view.terms.settle_window + 60)
@@ -270,15 +296,25 @@ class PlainVenue:
 
 
 @asynccontextmanager
-async def plain_venue(folder: Path, **api: Any) -> AsyncIterator[PlainVenue]:  # noqa: ANN401 - settings
-    """A venue with its first round open."""
+async def _taking_orders(venue: Venue) -> AsyncIterator[Venue]:
+    async with venue.intake:
+        yield venue
+
+
+@asynccontextmanager
+async def plain_venue(
+    folder: Path,
+    url: str = "",
+    **api: Any,  # noqa: ANN401 - settings
+) -> AsyncIterator[PlainVenue]:
+    """A venue with its first round open; `url` of its database, if not in the folder."""
     chosen = settings(**api)
     async with AsyncExitStack() as stack:
         threads = Threads()
         stack.callback(threads.close)
         chain = await threads.chain(Chain.embedded)
         tokens = await threads.chain(_deploy, chain, chosen)
-        database = await threads.store(Database.open, sqlite_url(folder / "venue.db"))
+        database = await threads.store(Database.open, url or sqlite_url(folder / "venue.db"))
         stack.callback(database.close)
         store = VenueStore(database)
 

@@ -15,7 +15,7 @@ from darkpool.client.contesting import Contesting
 from darkpool.client.disputes import judged, kept_case
 from darkpool.client.event_stream import Event
 from darkpool.client.live import Live
-from darkpool.client.refuting import refutation
+from darkpool.client.refuting import AtVenue, Published, refutation
 from darkpool.client.trader_home import TraderHome
 from darkpool.contest import Case, SettledRecord
 from darkpool.contest_file import decoded, encoded
@@ -55,6 +55,10 @@ def home_of(v: PlainVenue, name: str) -> TraderHome:
     return TraderHome(v.folder / f"home-{name}")
 
 
+def at_venue(p: Pair) -> AtVenue:
+    return AtVenue(p.ada._trading.connection, home_of(p.v, "ada"))
+
+
 async def case_of(p: Pair, record: SettledRecord) -> Case:
     return await p.ada._run(p.ada._trading.disputes.case(record))
 
@@ -90,8 +94,8 @@ def reads_strictly(record: SettledRecord, case: Case) -> None:
     assert (changed.rounds, changed.transcripts) == ({}, ())
 
 
-async def false_denials_are_refuted(p: Pair, record: SettledRecord, case: Case) -> None:
-    """Ada denies the round, Ben his order; each is answered by what the venue publishes."""
+async def false_denials_are_refuted(p: Pair, source: Published, record: SettledRecord, case: Case) -> None:
+    """Ada denies the round, Ben his order; each is answered by what is published."""
     for accuser, said, shown in (
         (p.ada, Case(record), "round 1"),
         (p.ben, replace(case, listed=()), "nonce"),
@@ -103,7 +107,7 @@ async def false_denials_are_refuted(p: Pair, record: SettledRecord, case: Case) 
         await p.v.threads.chain(arbiter.contest, p.v.chain, key, evidence)
         found = (await p.v.threads.chain(arbiter.contested, p.v.chain))[-1]
         assert found.account == accuser.address
-        answer = await p.ada._run(refutation(p.ada._trading.connection, home_of(p.v, "ada"), found, record))
+        answer = await p.ada._run(refutation(source, found, record))
         assert answer is not None
         assert shown in answer.text
         await p.v.threads.chain(arbiter.refute, p.v.chain, OPERATOR, answer.function, answer.arguments)
@@ -120,7 +124,7 @@ async def is_contested_again_once_its_rounds_are_shown(p: Pair, record: SettledR
     assert await p.v.threads.chain(arbiter.rounds_shown, p.v.chain) == {}
     await p.v.threads.chain(arbiter.contest, p.v.chain, keystore.private_key, hidden)
     (found,) = await p.v.threads.chain(arbiter.contested, p.v.chain)
-    answer = await p.ada._run(refutation(p.ada._trading.connection, home_of(p.v, "ada"), found, record))
+    answer = await p.ada._run(refutation(at_venue(p), found, record))
     assert answer is not None
     assert answer.function == "refute_round"
     await p.v.threads.chain(arbiter.refute, p.v.chain, OPERATOR, answer.function, answer.arguments)
@@ -182,7 +186,7 @@ def test_an_honest_settlement_agrees_and_its_case_is_kept(tmp_path: Path) -> Non
             found, evidence = await p.ada.look(market, 1)
             assert (found.id, evidence) == (record.id, None)
             reads_strictly(record, case)
-            await false_denials_are_refuted(p, record, case)
+            await false_denials_are_refuted(p, at_venue(p), record, case)
             # Of another settlement the file says nothing.
             assert kept_case(home, replace(record, transcript=bytes(32))) is None
             for path in (home.folder / "cases").iterdir():

@@ -217,11 +217,21 @@ def test_a_forged_receipt_is_no_receipt(play: Play, fault: str) -> None:
     play(scenario)
 
 
+def of_others(entry: str) -> str:
+    """The first committee with another member 1."""
+    message = Message.decode(bytes.fromhex(entry[2:]))
+    members = {**message.fields["members"], "1": "11" * 20}
+    return "0x" + Message("committee", {**message.fields, "members": members}).encode().hex()
+
+
 IDENTITY_LIES = {
     "operator": changed({"operator": "0x" + "11" * 20}),
-    "key_id": lambda b: {**b, "committee": {**b["committee"], "modulus": flipped(b["committee"]["modulus"])}},
+    "key": lambda b: {**b, "committee": {"history": [flipped(b["committee"]["history"][0], 300)]}},
+    "epoch": lambda b: {**b, "summary": {**b["summary"], "key_epoch": 1}},
     "terms": lambda b: {**b, "terms": flipped(b["terms"], 300)},
-    "members": lambda b: {**b, "committee": {**b["committee"], "threshold": 2}},
+    "members": lambda b: {**b, "committee": {"history": [of_others(b["committee"]["history"][0])]}},
+    "history": lambda b: {**b, "committee": {"history": []}},
+    "twice": lambda b: {**b, "committee": {"history": 2 * b["committee"]["history"]}},
     "summary": lambda b: {**b, "summary": {**b["summary"], "id": flipped(b["summary"]["id"])}},
     "token": lambda b: {**b, "base": {**b["base"], "address": "0x" + "12" * 20}},
 }
@@ -232,7 +242,7 @@ def test_a_venue_that_is_another_than_before_is_not_talked_to(play: Play, name: 
     async def scenario(v: PlainVenue) -> None:
         async with v.trader("pin"):
             pass
-        with pytest.raises(ConfigError if name == "operator" else PeerFault):
+        with pytest.raises(ConfigError if name in {"operator", "members"} else PeerFault):
             async with v.trader("pin", transport=Lying(v.transport, "/markets/", IDENTITY_LIES[name])):
                 pass
 

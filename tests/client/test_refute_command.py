@@ -31,10 +31,11 @@ def test_one_that_somebody_else_answered_does_not_hinder_the_others(monkeypatch:
     monkeypatch.setattr(arbiter, "contested", lambda _: found)
     monkeypatch.setattr(arbiter, "standing", lambda _, __, account: Standing(1, ends[account], closed=False))
     monkeypatch.setattr(arbiter, "refute", refute)
-    trader: Any = SimpleNamespace(
-        refutation=lambda found, _: SimpleNamespace(text="", function="", arguments=found.account)
-    )
+
+    def refutation(found: Contested, _: object) -> Any:  # noqa: ANN401 - as of arbiter.refute
+        return SimpleNamespace(text="", function="", arguments=found.account)
+
     chain: Any = SimpleNamespace(now=lambda: 0)
-    rows = _answered(chain, trader, PrivateKey(bytes(31) + b"\1"), dry_run=False)
+    rows = _answered(chain, refutation, PrivateKey(bytes(31) + b"\1"), dry_run=False)
     assert sent == [DECOY, URGENT, LATER]
     assert ["failed" in row for row in rows] == [True, False, False]

@@ -83,7 +83,7 @@ def test_the_venue_is_pinned(home: TraderHome) -> None:
         {"chain_id": 1},
         {"contract": Address(b"\x09" * 20)},
         {"operator": Address(b"\x09" * 20)},
-        {"key_id": b"\x09" * 32},
+        {"committee": b"\x09" * 32},
     ]
     for change in changes:
         with pytest.raises(ConfigError, match=f"its {next(iter(change))} is"):
@@ -97,15 +97,15 @@ def test_the_venue_is_pinned(home: TraderHome) -> None:
         "{}",
         "[]",
         "nul",
-        '{"version": 2, "venue": null, "next_nonce": 0, "unfilled": {}, "ended": []}',
-        '{"version": 1, "venue": {}, "next_nonce": 0, "unfilled": {}, "ended": []}',
-        '{"version": 1, "venue": null, "next_nonce": -1, "unfilled": {}, "ended": []}',
-        '{"version": 1, "venue": null, "next_nonce": "0", "unfilled": {}, "ended": []}',
-        '{"version": 1, "venue": null, "next_nonce": 0, "unfilled": {"x": 1}, "ended": []}',
-        '{"version": 1, "venue": null, "next_nonce": 0, "unfilled": {"1": -1}, "ended": []}',
-        '{"version": 1, "venue": null, "next_nonce": 0, "unfilled": [], "ended": []}',
-        '{"version": 1, "venue": null, "next_nonce": 0, "unfilled": {}, "ended": ["1"]}',
-        '{"version": 1, "venue": null, "next_nonce": 0, "unfilled": {}, "ended": [], "more": 1}',
+        '{"version": 9, "venue": null, "next_nonce": 0, "unfilled": {}, "ended": []}',
+        '{"version": 2, "venue": {}, "next_nonce": 0, "unfilled": {}, "ended": []}',
+        '{"version": 2, "venue": null, "next_nonce": -1, "unfilled": {}, "ended": []}',
+        '{"version": 2, "venue": null, "next_nonce": "0", "unfilled": {}, "ended": []}',
+        '{"version": 2, "venue": null, "next_nonce": 0, "unfilled": {"x": 1}, "ended": []}',
+        '{"version": 2, "venue": null, "next_nonce": 0, "unfilled": {"1": -1}, "ended": []}',
+        '{"version": 2, "venue": null, "next_nonce": 0, "unfilled": [], "ended": []}',
+        '{"version": 2, "venue": null, "next_nonce": 0, "unfilled": {}, "ended": ["1"]}',
+        '{"version": 2, "venue": null, "next_nonce": 0, "unfilled": {}, "ended": [], "more": 1}',
         "x" * (1 << 21),
     ],
 )

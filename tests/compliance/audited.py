@@ -39,7 +39,7 @@ from darkpool.types import Address, PrivateKey, Quanta, Tick
 from darkpool.venue_views import MarketView
 from darkpool.windows import window
 from tests.compliance.audit_support import DAY, DAY_SECONDS, a_list, account_of, sealed, seed_of
-from tests.venue_support import buy, key_of, result_of, seats, sell, signers, some_terms
+from tests.venue_support import buy, key_of, result_of, seats, sell, some_terms, tenures
 
 TERMS: Final = some_terms(lot=Quanta(10))
 MARKET: Final = TERMS.market.id
@@ -122,7 +122,7 @@ def settled(settlement: Settlement, chain: Settlement | None = None) -> AuditedS
 
 def market_json(terms: Terms = TERMS) -> bytes:
     """The market as the venue describes it."""
-    detail = MarketDetail.of(MarketView(terms, INSTRUMENT), signers(), address_of(OPERATOR))
+    detail = MarketDetail.of(MarketView(terms, INSTRUMENT), tenures(terms), address_of(OPERATOR))
     return json.dumps(asdict(detail)).encode()
 
 

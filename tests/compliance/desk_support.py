@@ -180,8 +180,8 @@ class DeskVenue:
             terms.chain_id,
             terms.contract,
             terms.tokens,
-            terms.key,
-            self.plain.venue.signers,
+            self.plain.venue.tenures.first.key,
+            self.plain.venue.tenures.first.signers,
             terms.settle_window,
         )
         deployment.save(folder)

@@ -31,7 +31,7 @@ from darkpool.venue_views import MarketView
 from tests.compliance import audited
 from tests.compliance.audit_support import DAY, DAY_SECONDS, a_list, sealed
 from tests.compliance.audited import ADA, AUDITOR, EVE, INSTRUMENT, MARKET, NOW, OPERATOR, certified, told
-from tests.venue_support import buy, sell, signers
+from tests.venue_support import buy, sell, tenures
 
 SECRET: Final = SecretKey(1_001)
 BARE: Final = audited.TERMS
@@ -70,7 +70,7 @@ def table() -> Table:
 
 
 def market_json() -> bytes:
-    detail = MarketDetail.of(MarketView(TERMS, INSTRUMENT), signers(), address_of(OPERATOR))
+    detail = MarketDetail.of(MarketView(TERMS, INSTRUMENT), tenures(TERMS), address_of(OPERATOR))
     return json.dumps(asdict(detail)).encode()
 
 

@@ -20,6 +20,7 @@ from darkpool.certificates import abandon_digest
 from darkpool.errors import ConfigError, PeerFault
 from darkpool.listing import RoundResult
 from darkpool.order import SealedOrder
+from darkpool.tenure import Tenures
 from darkpool.types import Lots, Tick
 from tests.compliance.audit_support import (
     DAY,
@@ -32,7 +33,8 @@ from tests.compliance.audit_support import (
     seed_of,
     signed,
 )
-from tests.venue_support import BASE, QUOTE, buy, key_of, sell, signatures_of, signers
+from tests.succession import other_seats
+from tests.venue_support import BASE, QUOTE, buy, key_of, sell, signatures_of, tenures
 
 ADA, BEN = account_of("ada"), account_of("ben")
 BOX = box_key(b"\x07" * 32)
@@ -77,7 +79,7 @@ def rounds() -> tuple[RoundList, ...]:
 
 
 def checked(lists: tuple[RoundList, ...] | None = None, days: tuple[int, int] = (DAY, DAY)) -> Lists:
-    return check_lists(rounds() if lists is None else lists, TERMS.market.id, days, TERMS.domain, signers())
+    return check_lists(rounds() if lists is None else lists, TERMS.market.id, days, TERMS.domain, tenures())
 
 
 def keys(*standing: tuple[int, int]) -> tuple[ViewKey, ...]:
@@ -85,7 +87,7 @@ def keys(*standing: tuple[int, int]) -> tuple[ViewKey, ...]:
 
 
 def report(given: dict[bytes, bytes], *standing: tuple[int, int]) -> Report:
-    return examine(checked(), ADA, given, TERMS, keys(*standing))
+    return examine(checked(), ADA, given, TERMS, tenures(), keys(*standing))
 
 
 # --- exactly what was granted -----------------------------------------------------------------------
@@ -98,12 +100,22 @@ def test_an_auditor_sees_exactly_the_day_of_the_market_of_the_account() -> None:
     header = Header(TERMS.domain, ADA, TERMS.market.id, DAY, DAY, eve, "a test", now, now + 9, 0)
     grant = Grant.issue(header, seed_of("ada"), key_of("ada"), [(DAY - 1, 0)])
     check_grant(grant, TERMS.domain, now)
-    found = examine(checked(), ADA, bytes_of(*ALL), TERMS, open_grant(grant, BOX))
+    found = examine(checked(), ADA, bytes_of(*ALL), TERMS, tenures(), open_grant(grant, BOX))
     assert {o.nonce: o.quantity for o in found.opened} == {0: 11, 2: 13, 3: 14, 4: 15}
     assert found.complete
     assert found.later == 1
     assert {f.nonce: f.rounds for f in found.findings} == {0: (4, 5), 2: (5, 6), 3: (6,), 4: (7,)}
-    assert examine(checked(), BEN, bytes_of(*ALL), TERMS, open_grant(grant, BOX)).opened == ()
+    assert examine(checked(), BEN, bytes_of(*ALL), TERMS, tenures(), open_grant(grant, BOX)).opened == ()
+
+
+def test_orders_sealed_to_a_key_that_is_no_more_open_all_the_same() -> None:
+    first, other = tenures().first, other_seats()[0].committee.key
+    later = Tenures((first, replace(first, key=other, key_epoch=1, since=DAY * DAY_SECONDS * 2)))
+    present = replace(TERMS, key=other)
+    found = examine(checked(), ADA, bytes_of(*ALL), present, later, keys((DAY - 1, 0)))
+    assert found.opened == report(bytes_of(*ALL), (DAY - 1, 0)).opened
+    unknown = examine(checked(), ADA, bytes_of(*ALL), present, Tenures((later.current,)), keys((DAY - 1, 0)))
+    assert {refusal.reason for refusal in unknown.refusals} == {Reason.OTHER_MARKET}
 
 
 def test_orders_of_a_list_come_in_its_order() -> None:
@@ -148,7 +160,7 @@ def test_an_order_left_out_of_a_list_changes_its_root() -> None:
     unsigned = RoundList(replace(rerooted, signatures={}))
     lists = checked((rounds()[0], unsigned, *rounds()[2:]))
     assert lists.unsigned == (5,)
-    assert not examine(lists, ADA, bytes_of(*ALL), TERMS, keys((DAY - 1, 0))).complete
+    assert not examine(lists, ADA, bytes_of(*ALL), TERMS, tenures(), keys((DAY - 1, 0))).complete
 
 
 # --- lists ------------------------------------------------------------------------------------------
@@ -166,7 +178,7 @@ def test_a_list_left_out_is_found() -> None:
             checked(lists)
     assert checked().closed
     assert not checked((a, b, c)).closed
-    assert not examine(checked((a, b, c)), ADA, bytes_of(*ALL), TERMS, keys((DAY - 1, 0))).complete
+    assert not examine(checked((a, b, c)), ADA, bytes_of(*ALL), TERMS, tenures(), keys((DAY - 1, 0))).complete
 
 
 def test_the_first_round_of_a_market_needs_none_before_it() -> None:

@@ -11,8 +11,10 @@ import pytest
 
 from darkpool import arbiter
 from darkpool.chain import Chain
+from darkpool.committee.home import SEAT
 from darkpool.committee.seat import Seat
-from darkpool.deployment import Deployment, member_home
+from darkpool.convening import member_home
+from darkpool.deployment import Deployment
 from darkpool.eip712 import address_of
 from darkpool.errors import ChainRefused
 from darkpool.keystore import Keystore
@@ -41,8 +43,7 @@ def service(tmp_path: Path) -> Iterator[VenueOnChain]:
 
 def seats_of(service: VenueOnChain) -> list[Seat]:
     """The members' secrets, which a full quorum of them pools."""
-    paths = [path for i in (1, 2, 3) for path in member_home(service.folder, i).glob("seat*")]
-    return [Seat.load(path) for path in paths]
+    return [Seat.load(member_home(service.folder, i) / SEAT) for i in (1, 2, 3, 4)]
 
 
 def steal(

@@ -7,9 +7,11 @@ from typing import Final
 
 from gmpy2 import mpz
 
+from commitments.encoding import Reader
 from commitments.paillier import Packing, public_key
 from commitments.pedersen import bit_generators, commit, generator_g, generator_h, slot_generators
 from commitments.prss import mask, opened_shares
+from commitments.share_proof import ShareProof, prove_partial, verify_partial
 from commitments.threshold import Committee, KeyShare, combine, deal, partial, verify_openings
 from commitments.transcript import Transcript
 from tests.commitments_support import primes, published_key
@@ -118,6 +120,38 @@ def check_opening(row: Row) -> None:
         verify_openings(committee.key, [(c, opening)])
 
 
+def proofs() -> list[Row]:
+    """One member's partial decryption with its proof, and the committee's verification values."""
+    committee, shares = deal(*primes(), 5, 1)
+    c = committee.key.encrypt(2**300, 3**200)
+    x_i, proof = prove_partial(committee, shares[0], c)
+    return [
+        {
+            "name": "member 1 of n = 5, t = 1",
+            "n": hexed(committee.key.n),
+            "members": committee.members,
+            "threshold": committee.threshold,
+            "base": hexed(committee.base),
+            "values": [hexed(v) for v in committee.values],
+            "index": 1,
+            "ciphertext": hexed(c),
+            "partial": hexed(x_i),
+            "proof": proof.encode(committee).hex(),
+        }
+    ]
+
+
+def check_proof(row: Row) -> None:
+    """The base follows from N, the proof holds, and its encoding is canonical."""
+    values = tuple(mpz(v, 16) for v in row["values"])
+    committee = Committee(public_key(int(row["n"], 16)), row["members"], row["threshold"], values)
+    reader = Reader(bytes.fromhex(row["proof"]))
+    proof = ShareProof.read(reader, committee)
+    reader.end("proof")
+    same(row, {"base": hexed(committee.base), "proof": proof.encode(committee).hex()})
+    verify_partial(committee, row["index"], mpz(row["ciphertext"], 16), mpz(row["partial"], 16), proof)
+
+
 # --- masks ------------------------------------------------------------------------------------------
 
 
@@ -146,5 +180,6 @@ FAMILIES: Final = (
     Family("transcript-v1.json", "commitments/transcript.py", transcript, rebuilt(transcript)),
     Family("paillier-v1.json", "commitments/paillier.py, published primes", keys, rebuilt(keys)),
     Family("threshold-v1.json", "commitments/threshold.py, published primes", openings, check_opening),
+    Family("share-proof-v1.json", "commitments/share_proof.py, published primes", proofs, check_proof),
     Family("prss-v1.json", "commitments/prss.py", masks, rebuilt(masks)),
 )

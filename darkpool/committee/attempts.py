@@ -1,0 +1,87 @@
+"""Who plays in the next attempt at clearing a list, after what was charged in the earlier ones.
+
+Of two members one of whom charges the other, one lies or the link between them is broken: they do not play
+together again. So as long as 2t+1 honest members reach one another, and at most t lie, some set of players is
+left whose attempt succeeds; false charges only cost attempts, and the number of those is bounded
+(rounds.MAX_ATTEMPTS). A member that came back after its connection was lost is left out where there are
+enough others, and else tried once more.
+
+Where nobody can say who is at fault, as inside an evaluation, any of the players may be: each is suspected
+once, who ended the attempt once more, and the players least suspected in all are next. With t = 1 and up to
+six members an honest set is found within MAX_ATTEMPTS, whoever lies (tests/test_attempts.py plays all games).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+
+from darkpool.committee.blame import Blame, Charge
+
+_SOFT = frozenset({Charge.GONE, Charge.ABORTED})
+
+
+@dataclass(slots=True)
+class Attempts:
+    """The attempts at one list. `quorum` members are needed: 2t+1."""
+
+    quorum: int
+    charged: dict[tuple[int, int], Blame] = field(default_factory=dict)
+    _doubted: set[tuple[int, int]] = field(default_factory=set)
+    _suspected: Counter[int] = field(default_factory=Counter)
+    _tried: set[tuple[int, ...]] = field(default_factory=set)
+    _again: set[tuple[int, ...]] = field(default_factory=set)
+
+    def players(self, here: Sequence[int], evaluating: Sequence[int] = ()) -> tuple[int, ...] | None:
+        """The next players among the members that are here, ascending; None if no set is left to be tried.
+
+        Sets of whom nobody charged another, the least doubted first. Of those `evaluating`, who have
+        evaluators among themselves, or else the largest.
+        """
+        sets = [s for k in range(len(here), self.quorum - 1, -1) for s in combinations(sorted(here), k)]
+        left = [s for s in sets if s not in self._tried and not self._inside(s, self.charged)]
+        ready = tuple(evaluating)
+        return min(left, key=lambda s: (self._doubts(s), s != ready, -len(s), s), default=None)
+
+    def failed(self, players: tuple[int, ...], reports: Mapping[int, Sequence[Blame]]) -> None:
+        """An attempt failed; whom each of its players charged.
+
+        A charge that names its reason outweighs those that only say who was gone. Whoever ended the attempt
+        and said why only told the others.
+        """
+        charges = [(i, b) for i, blame in reports.items() for b in blame if b.member in players]
+        hard = {(i, b.member): b for i, b in charges if b.charge not in _SOFT}
+        gone = {(i, b.member) for i, b in charges if b.charge is Charge.GONE}
+        said_why = {i for i, b in charges if b.charge is not Charge.ABORTED}
+        aborted = {b.member for _, b in charges if b.charge is Charge.ABORTED} - said_why
+        self.charged |= hard
+        if not hard:
+            self._doubted |= gone
+        if not hard and not gone:
+            self.suspect((*players, *aborted))
+        if hard or aborted or not gone or players in self._again:
+            self._tried.add(players)
+        self._again.add(players)
+
+    def suspect(self, members: Iterable[int]) -> None:
+        """Something of theirs went wrong, as the coordinator itself saw."""
+        self._suspected.update(members)
+
+    def _doubts(self, players: tuple[int, ...]) -> int:
+        return self._inside(players, self._doubted) + sum(self._suspected[i] for i in players)
+
+    @staticmethod
+    def _inside(
+        players: tuple[int, ...], pairs: Mapping[tuple[int, int], Blame] | set[tuple[int, int]]
+    ) -> int:
+        return sum(a in players and b in players for a, b in pairs)
+
+    @property
+    def summary(self) -> str:
+        """Who was charged with what, and by whom, for people."""
+        by_charge: dict[str, list[int]] = {}
+        for (accuser, _), blame in sorted(self.charged.items()):
+            by_charge.setdefault(str(blame), []).append(accuser)
+        return "; ".join(f"{what} (says {', '.join(map(str, who))})" for what, who in by_charge.items())

@@ -1,0 +1,164 @@
+"""A member's end of a change of shares, between rounds of a running venue.
+
+    reshare    with all others it makes the next seats (keylife.py) and stages its own (staging.py)
+    withdraw   the others could not: what is staged is erased
+    (the log)  a `committee` entry of the staged epoch: the staged seat takes the place of the present one
+
+The log decides, and every member follows it, so after any crash all come to the same epoch. A member whose
+entry comes before its seat was staged has no part any more until it is replaced.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Final
+
+from gmpy2 import mpz
+
+from commitments.errors import CommitmentsError, DecodeError, ParameterError
+from commitments.paillier import public_key
+from commitments.resharing import Change
+from commitments.threshold import MAX_EPOCH, MAX_SCALE, Committee
+from darkpool.committee import staging
+from darkpool.committee.home import SEAT
+from darkpool.committee.keylife import NAME_BYTES, KeyChange, Parameters
+from darkpool.committee.mesh import Mesh
+from darkpool.committee.seat import Seat
+from darkpool.errors import DarkpoolError, OrderRefused
+from darkpool.message import Message
+from darkpool.tenure import Tenure
+from darkpool.tenure_file import Planned
+
+STEP_SECONDS: Final = 60.0
+_MAX_MEMBERS: Final = 16
+_MAX_DIGITS: Final = 2_048
+
+log = logging.getLogger("darkpool.member")
+
+
+async def reshare(
+    request: Message, seat: Seat, home: Path, mesh: Mesh, tenure: Tenure, planned: Planned | None
+) -> Message:
+    """Take part in a change and stage the next seat.
+
+    A refresh is agreed to whenever it is asked; successors must be those of the owner's plan. Raises
+    DecodeError, OrderRefused, ChangeAborted, RoundAborted.
+    """
+    parameters = read_change(request)
+    if parameters.change.committee != seat.committee:
+        raise OrderRefused(
+            f"sharing: of epoch {parameters.change.committee.epoch}, or another one than this member's",
+            "ask all members for theirs",
+        )
+    replaced = parameters.change.replaced
+    if replaced and (planned is None or replaced != successors(tenure, planned.tenure)):
+        raise OrderRefused(
+            f"replaced: {list(replaced)} are not whom this member's folder wants replaced",
+            "its owner has to agree: by next-committee.json in the member's folder",
+        )
+    following = await changed(KeyChange.begin(parameters, seat), mesh)
+    return stage(following, home)
+
+
+def stage(following: Seat, home: Path) -> Message:
+    """Keep the next seat; the answer that says so."""
+    staging.stage(following, home / SEAT)
+    committee = following.committee
+    log.info("the seat of epoch %d is staged", committee.epoch)
+    return Message("staged", {"epoch": committee.epoch, "sharing": committee.digest.hex()})
+
+
+async def changed(change: KeyChange, mesh: Mesh) -> Seat:
+    """The three steps of keylife.py over the mesh. Raises ChangeAborted, RoundAborted."""
+    name, peers = change.parameters.name, change.peers
+    try:
+        dealt = await mesh.exchange(name, "deal", change.deal(), STEP_SECONDS)
+        verdict = dict.fromkeys(peers, change.receive(dealt))
+        verdicts = await mesh.exchange(name, "verdict", verdict, STEP_SECONDS)
+        confirmation = dict.fromkeys(peers, change.judge(verdicts))
+        return change.finish(await mesh.exchange(name, "confirm", confirmation, STEP_SECONDS))
+    except DarkpoolError as error:
+        mesh.abort(name, str(error))
+        raise
+    finally:
+        mesh.forget(name)
+
+
+def settled(home: Path, seat: Seat, tenure: Tenure) -> Seat:
+    """The seat for those now in office: the staged one if it is theirs, which then replaces the present one.
+
+    Raises ConfigError.
+    """
+    path = home / SEAT
+    if seat.committee.epoch == tenure.key_epoch or not staging.staged(path):
+        return seat
+    following = Seat.load(path.with_suffix(staging.NEXT))
+    if (following.committee.epoch, following.committee.key) != (tenure.key_epoch, tenure.key):
+        return seat
+    log.info("the seat of epoch %d takes the place of that of %d", tenure.key_epoch, seat.committee.epoch)
+    return staging.commit(path, following.committee.digest)
+
+
+def successors(before: Tenure, following: Tenure) -> tuple[int, ...]:
+    """The indices at which another signs than before."""
+    after = following.signers.addresses
+    return tuple(i for i, address in sorted(before.signers.addresses.items()) if after.get(i) != address)
+
+
+# --- messages ---------------------------------------------------------------------------------------
+
+
+def sharing_fields(committee: Committee) -> dict[str, object]:
+    """The public side of a sharing, as `read_change` reads it."""
+    return {
+        "modulus": f"{int(committee.key.n):x}",
+        "members": committee.members,
+        "threshold": committee.threshold,
+        "epoch": committee.epoch,
+        "scale": committee.scale,
+        "values": [f"{int(v):x}" for v in committee.values],
+    }
+
+
+def read_sharing(message: Message) -> Committee:
+    """Raises DecodeError."""
+    values = message.fields.get("values")
+    if not isinstance(values, list) or len(values) > _MAX_MEMBERS:
+        raise DecodeError("values", f"not a list of at most {_MAX_MEMBERS}")
+    members, threshold = message.integer("members", 3, _MAX_MEMBERS), message.integer("threshold", 1, 7)
+    epoch, scale = message.integer("epoch", 0, MAX_EPOCH), message.integer("scale", 0, MAX_SCALE)
+    try:
+        key = public_key(_number("modulus", message.fields.get("modulus")))
+        return Committee(
+            key, members, threshold, tuple(mpz(_number("values", v)) for v in values), epoch, scale
+        )
+    except ParameterError as error:
+        raise DecodeError("sharing", str(error)) from None
+
+
+def read_change(request: Message) -> Parameters:
+    """What all members are asked to take part in. Raises DecodeError."""
+    committee = read_sharing(request)
+    lists = [request.fields.get(name) for name in ("replaced", "dealers")]
+    if not all(isinstance(x, list) and all(type(i) is int for i in x) for x in lists):
+        raise DecodeError("replaced, dealers", "not lists of members")
+    replaced, dealers = (tuple(x or ()) for x in lists)
+    try:
+        change = Change(committee, replaced, dealers)
+        return Parameters(change, request.octets("session", NAME_BYTES))
+    except CommitmentsError as error:
+        raise DecodeError("change", str(error)) from None
+
+
+def _number(name: str, text: object) -> int:
+    """Lower-case hexadecimal without leading zeros. Raises DecodeError."""
+    if not isinstance(text, str) or not 0 < len(text) <= _MAX_DIGITS:
+        raise DecodeError(name, f"not 1 to {_MAX_DIGITS} hexadecimal digits")
+    try:
+        value = int(text, 16)
+    except ValueError:
+        value = -1
+    if f"{value:x}" != text:
+        raise DecodeError(name, "not lower-case hexadecimal without leading zeros")
+    return value

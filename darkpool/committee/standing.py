@@ -1,0 +1,60 @@
+"""What members say of themselves in their status, as far as it decides who plays. Any may be lying."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self, TypeGuard
+
+from commitments.errors import DecodeError
+from darkpool.message import Message
+
+MAX_LEAD: Final = 100
+"""Generations of evaluators that an honest member may be ahead of others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One member's. `evaluating`: the players its evaluator is among; nobody if it has none."""
+
+    generation: int
+    evaluating: tuple[int, ...]
+    peers: frozenset[int]
+
+    @classmethod
+    def read(cls, status: Message) -> Self | None:
+        """None if it is none: whatever else such a member says, it is left out."""
+        peers, players = status.fields.get("peers"), status.fields.get("players")
+        if not _indices(peers) or not _indices(players):
+            return None
+        try:
+            generation = status.integer("generation")
+        except DecodeError:
+            return None
+        evaluating = players if status.fields.get("evaluator") is True else []
+        return cls(generation, tuple(evaluating), frozenset(peers))
+
+
+def _indices(value: Any) -> TypeGuard[list[int]]:  # noqa: ANN401 - a field of a message
+    return isinstance(value, list) and all(type(i) is int for i in value)
+
+
+def next_generation(told: Sequence[int], threshold: int) -> int:
+    """One above all that members told; but one of them alone cannot use up the numbers there are.
+
+    Of t+1 numbers one is an honest member's, and no other honest one is far ahead of it.
+    """
+    honest = sorted(told, reverse=True)[threshold]
+    return 1 + max(number for number in told if number <= honest + MAX_LEAD)
+
+
+def mutual(seen: Mapping[int, set[int]]) -> list[int]:
+    """Members that all see each other: whoever misses most, or is missed most, is left out first."""
+    left = set(seen)
+    while left:
+        apart = {i: sum(j not in seen[i] or i not in seen[j] for j in left) for i in left}
+        worst = max(sorted(left, reverse=True), key=lambda i: apart[i])
+        if not apart[worst]:
+            break
+        left.discard(worst)
+    return sorted(left)
