@@ -126,10 +126,12 @@ def dealt_apart(
     profile: Profile,
     key: PrivateKey,
     progress: Callable[[int], None],
+    epoch: int = 0,
 ) -> Directory:
     """Deal to members that run elsewhere: committee.json and seat-I.sealed in a new folder.
 
-    `folder` is the venue's, whose certificate is made if it has none; `key` is the dealer's.
+    `folder` is the venue's, whose certificate is made if it has none; `key` is the dealer's; `epoch` is above
+    0 for a key that takes over from another.
     Raises ConfigError; PeerFault if two introductions are of one member.
     """
     members = len(introductions)
@@ -144,7 +146,7 @@ def dealt_apart(
     except OSError as error:
         raise ConfigError(f"{out}: {error.strerror}", "give a new folder with --out") from None
     identity = operator_identity(folder)
-    seats = ceremony(profile, members, threshold, progress)
+    seats = ceremony(profile, members, threshold, progress, epoch=epoch)
     try:
         directory, sealed = deal(introductions, seats, identity.certificate, key)
     except VerificationError as error:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import random
 import tempfile
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -12,15 +15,19 @@ from typing import Final
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from commitments.params import PRODUCTION
+from commitments.params import PRODUCTION, Profile
+from darkpool.committee import faulty, members
+from darkpool.committee.home import open_store
+from darkpool.committee.seat import ceremony
 from darkpool.committee.transport import NUMBER_BYTES, Kind
+from darkpool.house import open_house
 from darkpool.market import Side
 from darkpool.message import Message
 from darkpool.orderfile import OrderRow, TickSize, write_orders
-from darkpool.plan import Options
+from darkpool.plan import Options, plan
 from darkpool.progress import Progress
 from darkpool.report import as_tables, price_of
-from darkpool.run import RunReport, run_file
+from darkpool.run import MEMBERS, THRESHOLD, Run, RunReport, run_file
 from darkpool.types import Lots, address_hex
 
 _SEED: Final = 2026
@@ -29,6 +36,8 @@ _ORDERS: Final = 60
 _TICK: Final = "0.05"
 _REFERENCE: Final = "100.00"
 _HEX: Final = 24
+FAULT_MEMBERS: Final = 4
+_STEP_SECONDS: Final = 20  # a silent member is waited for so long
 
 
 @dataclass(slots=True)
@@ -75,7 +84,90 @@ def demonstrate(progress: Progress) -> RenderableType:
     return Group(as_tables(report), "", _views(report), "", _traffic(report, seen))
 
 
-def _views(report: RunReport) -> Table:
+def demonstrate_fault(
+    progress: Progress, member: int, fault: str, profile: Profile = PRODUCTION
+) -> RenderableType:
+    """The same with four members, one of which has that fault (faulty.py): the round completes without it."""
+    tick = TickSize.parse(_TICK)
+    options = Options(_TICK, profile, _REFERENCE)
+    seen = OperatorView()
+    modules = [faulty.__name__ if i == member else members.MODULE for i in range(1, FAULT_MEMBERS + 1)]
+
+    seats = ceremony(profile, FAULT_MEMBERS, THRESHOLD, lambda tested: progress("key ceremony", tested, None))
+
+    async def run(folder: Path) -> RunReport:
+        write_orders(folder / "orders.csv", flow(tick), tick)
+        prepared = plan(folder / "orders.csv", options)
+        async with open_house(seats, folder, modules=modules, tap=seen, clear_timeout=_STEP_SECONDS) as house:
+            return await Run(prepared, options, progress).execute(house)
+
+    with tempfile.TemporaryDirectory(prefix="darkpool-demo-") as folder:
+        os.environ[faulty.VARIABLE] = fault
+        try:
+            report = asyncio.run(run(Path(folder)))
+        finally:
+            del os.environ[faulty.VARIABLE]
+        digest = report.rounds[0].closed.sealed.digest(report.terms.domain)
+        revealed = {seat.index: _revealed(Path(folder, f"member-{seat.index}"), digest) for seat in seats}
+    tables = (_attempts(report, member, fault), "", _members(report, revealed))
+    return Group(
+        as_tables(report), "", _views(report, FAULT_MEMBERS), "", *tables, "", _traffic(report, seen)
+    )
+
+
+def _revealed(home: Path, digest: bytes) -> list[str]:
+    """What a member kept of the values that were opened to it, once it has ended."""
+    store = open_store(home)
+    try:
+        return store.revealed(digest)
+    finally:
+        store.database.close()
+
+
+def _attempts(report: RunReport, member: int, fault: str) -> Table:
+    """Who played, and who charged whom with what."""
+    outcome = report.rounds[0]
+    table = Table(title=f"Member {member} is faulty ({fault}): the attempts at the round", show_lines=True)
+    for name in ("attempt", "members", "how it ended"):
+        table.add_column(name)
+    for number, failure in enumerate(outcome.failures, 1):
+        charges: dict[str, list[str]] = {}
+        for accuser, blame in sorted(failure.reports.items()):
+            for charge in blame:
+                charges.setdefault(str(charge), []).append(str(accuser))
+        said = [f"{charge}, say {', '.join(who)}" for charge, who in charges.items()]
+        table.add_row(
+            str(number), _names(failure.players), "\n".join(["failed, nothing settled; charged:", *said])
+        )
+    signed = _signed(report)
+    table.add_row(
+        str(len(outcome.failures) + 1), _names(signed), f"completed: signed by members {_names(signed)}"
+    )
+    return table
+
+
+def _members(report: RunReport, revealed: Mapping[int, list[str]]) -> Table:
+    """From the members' own databases, read once they have ended."""
+    table = Table(title="What was opened to each member of the round, before its result was published")
+    for name in ("member", "opened to it", "signed the result"):
+        table.add_column(name)
+    signed = _signed(report)
+    for index, steps in revealed.items():
+        table.add_row(str(index), ", ".join(steps) or "nothing", "yes" if index in signed else "no")
+    return table
+
+
+def _signed(report: RunReport) -> list[int]:
+    """Whose sealed totals came with the result."""
+    certificate = report.rounds[0].closed.certificate
+    return sorted(next(iter(certificate.boxes.values()))) if certificate is not None else []
+
+
+def _names(indices: Sequence[int]) -> str:
+    return ", ".join(map(str, indices))
+
+
+def _views(report: RunReport, count: int = MEMBERS) -> Table:
     outcome = report.rounds[0]
     sealed, result = outcome.closed.sealed, outcome.result
     settled = report.settlements[0]  # the built-in flow crosses
@@ -91,7 +183,8 @@ def _views(report: RunReport) -> Table:
     price = price_of(report, outcome)
     public = f"{price}, {result.volume} lots"
     table = Table(title="Who saw what", show_lines=True)
-    for name in ("", "operator", "each member (3 of 3)", f"trader {desk}", "chain, everybody"):
+    member = f"each member ({len(_signed(report))} of {count})"
+    for name in ("", "operator", member, f"trader {desk}", "chain, everybody"):
         table.add_column(name, ratio=1 if name else None)
     table.add_row(
         f"{order_id}",

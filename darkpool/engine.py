@@ -105,6 +105,7 @@ class Engine:
         self.state: Final = log_.state
         self.chain: Final = chain
         self.committee: Final = committee
+        committee.in_office(self.state.tenures.current)
         self.submitter, self._threads, self._project = submitter, threads, project
         self._max_unsettled = max_unsettled
         self._turn = asyncio.Lock()
@@ -183,6 +184,7 @@ class Engine:
     async def _tell(self, done: Sequence[Committed]) -> None:
         """The members and the read model of entries that are in the log."""
         self.committee.extended(self.log.size)
+        self.committee.in_office(self.state.tenures.current)
         self.screening.told(done, self.state.chain_time)
         if await self._threads.store(self._project, done):
             try:

@@ -24,6 +24,7 @@ from darkpool.admission import unproven
 from darkpool.auction import PlainBook, PlainOrder, PlainRound
 from darkpool.book import End
 from darkpool.chain import Chain, Receipt
+from darkpool.committee.attempts import Failure
 from darkpool.committee.seat import ceremony
 from darkpool.committee.transport import Tap
 from darkpool.draft import Draft, Standing
@@ -66,7 +67,7 @@ class RoundOutcome:
     """One round as the command reports it: how it ended, and fills as their traders opened them.
 
     curves: the encrypted sums, which anyone can recompute from the sealed list; sum_seconds: what they took
-    the operator (members repeat them).
+    the operator (members repeat them); failures: attempts before the one that cleared it.
     """
 
     closed: Closed
@@ -74,6 +75,7 @@ class RoundOutcome:
     fills: tuple[tuple[str, str, Lots], ...] = field(repr=False)  # order id, account, lots
     plain: PlainRound = field(repr=False)
     sum_seconds: float = 0.0
+    failures: tuple[Failure, ...] = ()
 
     @property
     def result(self) -> RoundResult:
@@ -250,7 +252,8 @@ class Run:
         curves = tuple(p.ciphertext for p in Matcher(terms, closed.sealed).curves())
         sum_seconds = time.perf_counter() - started
         fills, remainders = self._fills(closed, closed.certificate.result)
-        outcome = RoundOutcome(closed, curves, fills, self._plain.clear(closed.round.reference), sum_seconds)
+        plain, failures = self._plain.clear(closed.round.reference), tuple(engine.committee.attempts.failures)
+        outcome = RoundOutcome(closed, curves, fills, plain, sum_seconds, failures)
         self._check_round(outcome)
         return outcome, remainders
 

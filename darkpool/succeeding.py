@@ -17,6 +17,7 @@ from commitments.errors import VerificationError
 from darkpool.chain import Chain
 from darkpool.committee import resharing_lead
 from darkpool.committee.changing import successors
+from darkpool.committee.member_links import SHORT_SECONDS
 from darkpool.eip712 import recover_digest
 from darkpool.engine import Committed, Draft, Engine
 from darkpool.errors import DarkpoolError, OrderRefused, Unavailable
@@ -67,8 +68,9 @@ def _proposed(chain: Chain) -> tuple[int, Address]:
 async def change(engine: Engine, planned: Planned) -> Committed:
     """The next committee into office, between rounds. Under the same key its shares are made anew first.
 
-    A member keeps its seat, or is replaced where another signs. Raises as `succeed`, and PeerFault: nothing
-    has changed then.
+    A member keeps its seat, or is replaced where another signs; a successor takes its seat soon after. Under
+    another key all have the seats that were dealt to them. Raises as `succeed`, and PeerFault: nothing has
+    changed then.
     """
     state, committee = engine.state, engine.committee
     async with engine.clearing:
@@ -76,18 +78,17 @@ async def change(engine: Engine, planned: Planned) -> Committed:
         check_follows(state.tenures.current, replace(following, since=state.tenures.current.since + 1))
         state.check_may_change(following.signers)
         same = following.key == state.key
-        replaced = successors(state.tenures.current, following) if same else ()
+        await committee.caught_up(engine.log.size)
         if same:
-            await committee.caught_up(engine.log.size)
-            await resharing_lead.stage(committee, replaced)
+            await resharing_lead.stage(committee, successors(state.tenures.current, following))
+        else:
+            await resharing_lead.check_dealt(committee, following)
         try:
-            done = await succeed(engine, planned)
+            return await succeed(engine, planned)
         except DarkpoolError:
-            if same:
+            if same and not engine.in_doubt:  # else the log may have it, and members will need those seats
                 await resharing_lead.withdraw(committee)
             raise
-        await resharing_lead.seated(committee, replaced)
-        return done
 
 
 async def succeed(engine: Engine, planned: Planned) -> Committed:
@@ -115,9 +116,7 @@ async def succeed(engine: Engine, planned: Planned) -> Committed:
                 "committee",
             )
     signatures = [found[address] for address in sorted(found)]
-    committed = await engine.commit_one(Draft(OP, following.fields(), signatures))
-    engine.committee.signers = state.signers
-    return committed
+    return await engine.commit_one(Draft(OP, following.fields(), signatures))
 
 
 async def _signatures(
@@ -125,7 +124,8 @@ async def _signatures(
 ) -> tuple[dict[Address, Signature], str]:
     """By address, those of members over the digest; and why one gave none."""
     await engine.committee.caught_up(engine.log.size)
-    replies, reason = await engine.committee.ask_all(request)
+    replies, missing = await engine.committee.some(request, SHORT_SECONDS)
+    reason = next(map(str, missing.values()), "")
     found: dict[Address, Signature] = {}
     for index, reply in replies.items():
         try:

@@ -159,7 +159,7 @@ class Venue:
         """Draw the market's grid anew: its standing orders are released. Raises OrderRefused while sealed."""
         terms = replace(view.terms, market=replace(view.terms.market, grid=grid))
         await self.engine.add_market(terms)
-        view.terms = terms
+        self._show()
 
     async def propose_committee(self, planned: Planned) -> VaultProposal:
         """The next committee, signed for the vault. Raises as `proposal`."""
@@ -171,13 +171,19 @@ class Venue:
         Raises as `change`.
         """
         committed = await change(self.engine, planned)
-        for market, view in self.markets.items():
-            view.terms = self.engine.state.books[market].terms
+        self._show()
         return committed
+
+    def _show(self) -> None:
+        """The markets as the log has them, after it changed their terms."""
+        for market, view in self.markets.items():
+            book = self.engine.state.books[market]
+            view.terms, view.round = book.terms, book.round
 
     async def catch_up(self) -> None:
         """Read and write what the database was away for. Raises StoreError."""
         await self.engine.resolve()
+        self._show()
         await self._threads.store(self._projector.flush)
 
     def _check_open(self) -> None:

@@ -27,7 +27,6 @@ from darkpool.admission import unproven
 from darkpool.errors import OrderRefused
 from darkpool.message import Message
 
-MAX_REQUEST: Final = 1 << 26
 MAX_ANSWER: Final = 1 << 20
 _DIGEST_BYTES: Final = 32
 _MAX_MODULUS: Final = 1 << 10

@@ -23,6 +23,7 @@ from darkpool.committee.seat import Seat, ceremony
 from darkpool.run import MEMBERS, THRESHOLD
 from tests import bench_page
 from tests.bench_clearing import auction, openings
+from tests.bench_committee import committees
 from tests.bench_orders import orders
 from tests.bench_others import others
 from tests.bench_primitives import primitives
@@ -70,6 +71,7 @@ PARTS: Final[dict[str, Callable[[Scale, Sequence[Seat]], Part]]] = {
     "openings": openings,
     "auction": auction,
     "rounds": rounds,
+    "committees": committees,
     "service": over_http,
     "scaling": on_workers,
     "auditor": auditor,

@@ -22,6 +22,7 @@ TITLES: Final = {
     "openings": "Openings",
     "auction": "The auction rule under MPC",
     "rounds": "Rounds",
+    "committees": "Committees of three to five",
     "service": "Orders over HTTP",
     "scaling": "Workers side by side",
     "auditor": "Auditor's reports",

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
 from commitments.errors import VerificationError
+from commitments.paillier import Ciphertext
+from commitments.threshold import Opening
 from darkpool.committee.blame import Blame, Charge, Faulted
 from darkpool.committee.opening import Session
-from darkpool.committee.steps import Attempt
+from darkpool.committee.steps import Attempt, Heard
+from darkpool.eip712 import SIGNATURE_BYTES
 from darkpool.netting import Signers
 from tests.mesh_support import group
 from tests.venue_support import CHAIN_ID, seats
 
 LIST: Final = b"\x0a" * 32  # what all of them signed
-SECONDS: Final = 10.0
+SECONDS: Final = 5.0
 ALL: Final = (1, 2, 3, 4)
 
 Said = Callable[[str, int, bytes], bytes]
@@ -31,13 +34,34 @@ class Player(Session):
 
 
 class Liar(Player):
-    """Signs whatever `say` makes of its messages; `whisper` makes what one peer alone is sent."""
+    """Signs whatever `say` makes of its messages; `whisper` of what it tells the first of its peers alone.
 
-    say: Said = staticmethod(lambda _step, _receiver, body: body)
-    whisper: Callable[[str, int, bytes], bytes] | None = None
+    If it `complains`, it says of whatever it combines that it does not.
+    """
+
+    say: Said
+    whisper: Said | None = None
+    complains = False
 
     def _signed(self, step: str, receiver: int, body: bytes) -> bytes:
         return super()._signed(step, receiver, self.say(step, receiver, body))
+
+    async def _exchange(
+        self, step: str, out: Mapping[int, bytes], receiver: int | None = None
+    ) -> dict[int, Heard]:
+        if self.whisper is not None:
+            first = self.peers[0]
+            to = first if receiver is None else receiver
+            body = self.whisper(step, to, out[first][:-SIGNATURE_BYTES])
+            out = {**out, first: super()._signed(step, to, body)}
+        return await super()._exchange(step, out, receiver)
+
+    async def _openings(
+        self, step: str, mine: Mapping[int, Opening | None], masked: Sequence[Ciphertext], padded: int
+    ) -> dict[int, Opening | None]:
+        if self.complains and isinstance(mine, dict):
+            mine.update(dict.fromkeys(mine))
+        return await super()._openings(step, mine, masked, padded)
 
 
 def committee_of(n: int, t: int = 1) -> Signers:
@@ -63,13 +87,14 @@ async def playing(
                 if pins.setdefault(step, revealed) != revealed:
                     raise VerificationError(step, "it reveals another value")
 
-            kind = Liar if lie and index in lie else Player
             seat, mesh = seats(n, t)[index - 1], joined.members[index]
             attempt = Attempt(LIST, 1, players)
+            said = lie and lie.get(index)
+            kind = Liar if said else Player
             made = kind(seat, committee_of(n, t), mesh, attempt, seconds, pin, CHAIN_ID)
             made.pins = pins
-            if lie and index in lie:
-                made.say = lie[index]
+            if isinstance(made, Liar) and said:
+                made.say = said
             table[index] = made
         yield table
 
@@ -87,6 +112,12 @@ async def play(
             return fault
 
     return dict(zip(table, await asyncio.gather(*map(one, table.values())), strict=True))
+
+
+def liar_of(table: Mapping[int, Player]) -> Liar:
+    """The only one."""
+    (liar,) = (p for p in table.values() if isinstance(p, Liar))
+    return liar
 
 
 def found(outcome: object) -> list[tuple[int, Charge, str]]:

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from darkpool.chain import Chain
 from darkpool.cli.app import app
+from darkpool.committee import joining
 from darkpool.committee.directory import COMMITTEE, Directory
 from darkpool.committee.home import KEYS, SEAT, SETTINGS, Home
 from darkpool.committee.joining import INTRODUCTION
@@ -28,6 +29,7 @@ from darkpool.eip712 import address_of
 from darkpool.errors import EXIT_PEER, EXIT_USAGE, ConfigError, DarkpoolError
 from darkpool.house import deploy
 from darkpool.netting import Signers
+from darkpool.tenure_file import FIRST, NEXT, Planned
 from darkpool.types import address_hex
 from tests.anvil import running_anvil
 from tests.fellowship import free_ports
@@ -72,10 +74,10 @@ class Dealt:
         return self.out / f"seat-{index}.sealed"
 
 
-def deal(folder: Path, out: str = "dealt") -> dict[str, Any]:
+def deal(folder: Path, out: str = "dealt", *more: str) -> dict[str, Any]:
     files = [folder / f"home-{i}" / INTRODUCTION for i in range(1, N + 1)]
     options = ("--data", folder / "venue", "--out", folder / out, "--profile", "insecure-test")
-    return run("operator", "committee", "deal", *files, *options)
+    return run("operator", "committee", "deal", *files, *options, *more)
 
 
 @pytest.fixture(scope="module")
@@ -184,13 +186,52 @@ def test_a_home_that_is_not_in_the_committee_does_not_join(dealt: Dealt, tmp_pat
     assert (error.exit_code, "not in it as introduction.json says" in error.message) == (EXIT_USAGE, True)
 
 
-def test_a_seat_is_not_exchanged_for_one_in_another_committee(dealt: Dealt) -> None:
+def test_a_seat_is_not_exchanged_for_one_that_does_not_follow(dealt: Dealt) -> None:
     run("member", "join", dealt.home(1), dealt.sealed(1), dealt.out / COMMITTEE)
-    before = (dealt.home(1) / SEAT).read_bytes()
+    before = {path.name: path.read_bytes() for path in dealt.home(1).iterdir()}
     again = dealt.folder / "again"
     error = refusal("member", "join", dealt.home(1), again / "seat-1.sealed", again / COMMITTEE)
-    assert "a seat in another committee" in error.message
-    assert (dealt.home(1) / SEAT).read_bytes() == before
+    assert "of key epoch 0, the present is 0" in error.message
+    assert {path.name: path.read_bytes() for path in dealt.home(1).iterdir()} == before
+
+
+def test_a_seat_under_the_next_key_waits_beside_the_present_one(dealt: Dealt) -> None:
+    run("member", "join", dealt.home(1), dealt.sealed(1), dealt.out / COMMITTEE)
+    before, present = (dealt.home(1) / SEAT).read_bytes(), Seat.load(dealt.home(1) / SEAT)
+    following = dealt.folder / "next"
+    code = deal(dealt.folder, "next", "--epoch", "1")["code"]
+    for _ in range(2):  # repeated, the same
+        said = run("member", "join", dealt.home(1), following / "seat-1.sealed", following / COMMITTEE)
+        assert said == {"member": 1, "members": N, "code": code}
+        assert (dealt.home(1) / SEAT).read_bytes() == before
+    seat = Seat.load(dealt.home(1) / "seat.next.json")
+    agreed, first = (Planned.load(dealt.home(1) / name) for name in (NEXT, FIRST))
+    assert agreed is not None
+    assert first is not None
+    assert (agreed.tenure.key, agreed.tenure.key_epoch) == (seat.committee.key, 1)
+    assert (first.tenure.key, first.tenure.key_epoch) == (present.committee.key, 0)
+    assert first.tenure.signers == agreed.tenure.signers
+    # Where it meets changes with the seat, not before.
+    assert joining.directory_for(dealt.home(1), present).committee == present.committee
+    assert joining.directory_for(dealt.home(1), seat).code == code
+    assert Directory.load(dealt.home(1) / COMMITTEE).code == code
+
+
+def test_a_home_comes_back_from_its_backup(
+    dealt: Dealt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DARKPOOL_PASSPHRASE", "correct horse")
+    run("member", "join", dealt.home(1), dealt.sealed(1), dealt.out / COMMITTEE)
+    file, home = tmp_path / "1.backup", tmp_path / "again"
+    made = run("member", "backup", dealt.home(1), file)
+    assert (made["member"], made["epoch"]) == (1, 0)
+    assert run("member", "restore", file, home) == made
+    for name in (SEAT, KEYS, SETTINGS, COMMITTEE, INTRODUCTION, "tls.key", "tls.crt"):
+        assert (home / name).read_bytes() == (dealt.home(1) / name).read_bytes()
+    assert "of epoch 0" in refusal("member", "restore", file, tmp_path / "late", "--epoch", "1").message
+    monkeypatch.setenv("DARKPOOL_PASSPHRASE", "another horse")
+    assert "does not open it" in refusal("member", "restore", file, tmp_path / "wrong").message
+    assert not (tmp_path / "wrong").exists()
 
 
 def test_a_home_is_made_once_and_only_for_a_place_there_can_be(dealt: Dealt, tmp_path: Path) -> None:
@@ -282,6 +323,7 @@ def status(home: Path, until: Callable[[dict[str, Any]], bool]) -> dict[str, Any
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_members_serve_until_they_are_told_to_end(dealt: Dealt) -> None:
     for index in (1, 2):
         run("member", "join", dealt.home(index), dealt.sealed(index), dealt.out / COMMITTEE)

@@ -15,7 +15,7 @@ from darkpool.store.member_store import MAX_EVIDENCE_ROWS, MemberStore
 from darkpool.store.records import AttemptState, HandedState, PinRow
 from darkpool.store.rows import MAX_PAGE
 from tests.databases import KINDS, fresh_url
-from tests.store_rows import MARKET, OTHER_MARKET, attempt, digest, handed
+from tests.store_rows import MARKET, OTHER_MARKET, attempt, charge, digest, handed
 
 STATES = list(AttemptState)
 

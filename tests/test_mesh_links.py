@@ -89,7 +89,9 @@ def test_an_abort_is_heard_over_a_new_connection_too(tmp_path: Path) -> None:
             two.abort(SESSION, "I was restarted")
             assert str(await one.aborted(SESSION, [2])) in {"member 2: I was restarted", "members [2] left"}
             await settle(lambda: SESSION in one._aborted[2])
-            assert await refusal(step(one)) == "member 2: I was restarted"
+            assert await step(one) == {2: b""}  # that step is complete
+            assert await refusal(step(one, "b")) == "step b: member 2 left, and came back too late"
+            assert isinstance(await one.aborted(SESSION, [2]), module.Abandoned)
 
     run(body())
 

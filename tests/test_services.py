@@ -29,15 +29,15 @@ def refusal(folder: Path, flow: bool = False, **settings: dict[str, Any]) -> Dar
     return caught.value
 
 
-@pytest.mark.parametrize("member", [0, 1, 3])
-def test_a_port_in_use_is_named(tmp_path: Path, member: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("above", [0, 1, 4, 17, 20])
+def test_a_port_in_use_is_named(tmp_path: Path, above: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody else's venue may listen there: it must not be taken for ours."""
     monkeypatch.setattr(services, "PORT_SECONDS", 0.2)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        error = refusal(tmp_path, api={"port": port - member})
+        error = refusal(tmp_path, api={"port": port - above})
     assert isinstance(error, ConfigError)
     assert error.message == f"port {port}: in use on 127.0.0.1"
     assert "--port" in error.hint

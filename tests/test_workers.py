@@ -171,19 +171,25 @@ def pids(found: Processes) -> list[int]:
     return list(found._pool._processes)
 
 
-def test_a_process_that_dies_or_hangs_is_replaced_and_nothing_is_lost() -> None:
+def test_a_process_that_dies_or_hangs_is_replaced_and_nothing_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    patience = [60.0]
+
+    def seconds(_: Processes) -> float:
+        return patience.pop(0) if len(patience) > 1 else patience[0]
+
+    monkeypatch.setattr(Processes, "_seconds", property(seconds, lambda *_: None), raising=False)
+
     async def run() -> None:
-        async with Processes(KEY, 1, seconds=30) as found:
+        async with Processes(KEY, 1, seconds=0) as found:
             assert said(await refusals(found, KEY, ORDERS)) == VERDICTS
             for number in (signal.SIGKILL, signal.SIGSTOP):
                 (old,) = pids(found)
                 os.kill(old, number)
-                found._seconds = 2 if number == signal.SIGSTOP else 30
-                waiting = asyncio.ensure_future(refusals(found, KEY, ORDERS))
-                while old in pids(found):  # noqa: ASYNC110 - a pool has no event
-                    await asyncio.sleep(0)
-                found._seconds = 30  # a new one takes a while to start
-                assert said(await waiting) == VERDICTS
+                patience[:] = [1.0, 60.0] if number == signal.SIGSTOP else [60.0]
+                assert said(await refusals(found, KEY, ORDERS)) == VERDICTS
+                assert old not in pids(found)
 
     asyncio.run(run())
 

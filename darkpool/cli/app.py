@@ -28,7 +28,7 @@ from darkpool.cli import (
 from darkpool.cli.committee import committee
 from darkpool.cli.contest import contest
 from darkpool.cli.exit import leave
-from darkpool.cli.options import ProfileName, shown_progress
+from darkpool.cli.options import FaultName, ProfileName, shown_progress
 from darkpool.cli.refute import refute
 
 app = typer.Typer(
@@ -52,6 +52,9 @@ app.add_typer(devnet_cmd.devnet, name="devnet")
 committee.command(
     epilog="Example: darkpool operator committee deal alice.json bob.json carol.json dave.json --out ./dealt"
 )(member.deal)
+committee.command(
+    epilog="Example: darkpool operator committee replace committee.json 3 erin.json --out next.json"
+)(member.replace)
 authority.register(audit.audit)
 predicate.register(disclose.disclose, audit.audit)
 trade.register(app)
@@ -114,15 +117,31 @@ def run(
         Console().print(report.as_tables(done))
 
 
-@app.command()
-def demo() -> None:
+@app.command(epilog="Example: darkpool demo --faulty-member 2 --fault wrong-partial")
+def demo(
+    faulty_member: Annotated[
+        int | None, typer.Option(help="Which of four members is faulty. Default: three, all honest.")
+    ] = None,
+    fault: Annotated[
+        FaultName | None, typer.Option(help="What is wrong with it. Default: wrong-partial.")
+    ] = None,
+) -> None:
     """Sixty hidden orders of eight desks at production size: who saw what, side by side."""
     from rich.console import Console
 
-    from darkpool.demo import demonstrate
+    from darkpool.demo import FAULT_MEMBERS, demonstrate, demonstrate_fault
 
+    if fault is not None and faulty_member is None:
+        raise typer.BadParameter("name the member too, with --faulty-member", param_hint="--fault")
+    if faulty_member is not None and not 1 <= faulty_member <= FAULT_MEMBERS:
+        raise typer.BadParameter(
+            f"{faulty_member} is outside 1 to {FAULT_MEMBERS}", param_hint="--faulty-member"
+        )
     with shown_progress() as progress:
-        shown = demonstrate(progress)
+        if faulty_member is None:
+            shown = demonstrate(progress)
+        else:
+            shown = demonstrate_fault(progress, faulty_member, (fault or FaultName.WRONG_PARTIAL).value)
     Console().print(shown)
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from darkpool.cli.options import DEFAULT_FOLDER, FolderOption, JsonOption, ProfileName, shown_progress
-from darkpool.cli.trader import say
+from darkpool.cli.trader import PassphraseOption, passphrase, say
+
+if TYPE_CHECKING:
+    from darkpool.committee.directory import Directory
 
 member = typer.Typer(help="A committee member as a service of its own.", no_args_is_help=True)
 
 HomeArgument = Annotated[Path, typer.Argument(help="The member's home folder.")]
+FirstArgument = Annotated[Path, typer.Argument(help="first-committee.json: whom the venue began with.")]
 UrlOption = Annotated[
     str | None,
     typer.Option("--rpc-url", help="The member's own node of the chain.", envvar="DARKPOOL_RPC_URL"),
@@ -64,23 +68,26 @@ def join(
     home: HomeArgument,
     sealed: Annotated[Path, typer.Argument(help="The seat that the dealer sealed to this member.")],
     committee: Annotated[Path, typer.Argument(help="The committee.json that came with it.")],
+    first: Annotated[
+        Path | None, typer.Option(help="For a newcomer under a later key: the venue's first-committee.json.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check and take the seat that was dealt; prints the code that all members compare."""
-    from darkpool.committee import joining
-    from darkpool.committee.directory import MAX_DIRECTORY
-    from darkpool.committee.home import SEAT
-    from darkpool.committee.seat import Seat
+    """Check and take the seat that was dealt; prints the code that all members compare.
 
-    directory = joining.join(
-        home, joining.bounded(sealed, joining.MAX_SEALED), joining.bounded(committee, MAX_DIRECTORY)
-    )
-    index = Seat.load(home / SEAT).index
-    say(
-        {"member": index, "members": directory.committee.members, "code": directory.code},
-        f"member {index} of {directory.committee.members}; compare with the others the code {directory.code}",
-        as_json=as_json,
-    )
+    Under a new key the seat waits until the log has that key in office; to join is to agree to it.
+    """
+    from darkpool.committee import joining
+    from darkpool.committee.directory import COMMITTEE, MAX_DIRECTORY, Directory
+    from darkpool.committee.home import SEAT
+    from darkpool.tenure_file import MAX_FILE
+
+    box, data = joining.bounded(sealed, joining.MAX_SEALED), joining.bounded(committee, MAX_DIRECTORY)
+    wanted = joining.read_directory(data)
+    seated = (home / SEAT).exists() and Directory.load(home / COMMITTEE).committee.key != wanted.committee.key
+    began = None if first is None else joining.bounded(first, MAX_FILE)
+    directory = joining.join_next(home, box, data) if seated else joining.join(home, box, data, began)
+    _say_code(joining.own_index(home, directory), directory, as_json=as_json)
 
 
 @member.command(epilog="Example: darkpool member follow ./alice --vault 0x… --rpc-url http://127.0.0.1:8545")
@@ -96,6 +103,7 @@ def follow(
     """Have the member check the venue's chain at a node of its own; the vault must be this committee's."""
     from dataclasses import replace
 
+    from darkpool.committee.directory import COMMITTEE, Directory
     from darkpool.committee.home import Home
     from darkpool.errors import ConfigError
     from darkpool.types import address_hex, parse_address
@@ -109,7 +117,9 @@ def follow(
     chain = changed.chain()
     if chain is None:
         raise ConfigError("rpc-url: the member has no node", "give one with --rpc-url")
-    if set(chain.members()) != set(settings.signers.addresses.values()):
+    # Of a successor it has the committee before; which one is in office when, the log says, and is checked.
+    known = set(Directory.load(home / COMMITTEE).signers.addresses.values())
+    if len(known & set(chain.members())) <= settings.signers.threshold:
         raise ConfigError(
             f"vault: {vault} has another committee",
             "compare committee.json and the address with the operator",
@@ -126,6 +136,7 @@ def serve(home: HomeArgument) -> None:
 
     from darkpool.committee import node, status
     from darkpool.committee.directory import COMMITTEE, Directory
+    from darkpool.committee.home import SEAT
     from darkpool.committee.joining import own_introduction
     from darkpool.errors import ConfigError
 
@@ -133,8 +144,9 @@ def serve(home: HomeArgument) -> None:
     if asyncio.run(status.running(home)):
         raise ConfigError(f"{home}: its member runs already", "end it first, or use darkpool member status")
     index = directory.members.index(me) + 1
+    waits = "" if (home / SEAT).exists() else "waits for its share; "
     typer.echo(
-        f"member {index} at {me.host}:{me.port}, committee {directory.code}; log: {home / 'member.log'}"
+        f"member {index} at {me.host}:{me.port}, committee {directory.code}; {waits}log: {home / 'member.log'}"
     )
     node.run(home, watched=False)
 
@@ -158,7 +170,7 @@ def show_status(home: HomeArgument, as_json: JsonOption = False) -> None:
     table.add_column(overflow="fold")
     for name, value in found.items():
         table.add_row(name.replace("_", " "), _text(value))
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)  # some of it others have said
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - whatever the member says
@@ -172,6 +184,97 @@ def _text(value: Any) -> str:  # noqa: ANN401 - whatever the member says
     return str(value)
 
 
+@member.command(epilog="Example: darkpool member agree ./alice committee.json next-committee.json")
+def agree(
+    home: HomeArgument,
+    committee: Annotated[Path, typer.Argument(help="committee.json in which a member is replaced.")],
+    plan: Annotated[Path, typer.Argument(help="next-committee.json, the operator's plan for it.")],
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Also to another venue's certificate, or another guardian.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Agree that a member is replaced; prints who, and the code that all compare. Then restart the member."""
+    from darkpool.committee import agreeing, joining
+    from darkpool.committee.directory import MAX_DIRECTORY
+    from darkpool.errors import ConfigError
+    from darkpool.tenure_file import MAX_FILE
+    from darkpool.types import address_hex
+
+    wanted = agreeing.read_plan(joining.bounded(plan, MAX_FILE))
+    agreed = agreeing.agreement(home, joining.bounded(committee, MAX_DIRECTORY), wanted)
+    guardian = "" if wanted.guardian is None else address_hex(wanted.guardian)
+    asked = ["another venue's certificate leads the committee"] if agreed.other_venue else []
+    asked += [f"the vault's guardian becomes {guardian}"] if guardian else []
+    if asked and not yes:
+        raise ConfigError("; ".join(asked), "if that is what you want, add --yes")
+    agreeing.agree(home, agreed)
+    code, epoch = agreed.directory.code, wanted.tenure.key_epoch
+    lines = [
+        f"member {i}: {address_hex(after.signer)} at {after.host}:{after.port}, certificate "
+        f"{after.certificate.fingerprint.hex()}, for {address_hex(before.signer)}"
+        for i, (before, after) in agreed.replaced.items()
+    ]
+    lines += [*asked, f"key epoch {epoch}; compare with the others the code {code}, and restart the member"]
+    view = {"code": code, "key_epoch": epoch, "replaced": list(agreed.replaced), "guardian": guardian}
+    say(view, "\n".join(lines), as_json=as_json)
+
+
+@member.command(epilog="Example: darkpool member succeed ./erin committee.json first-committee.json")
+def succeed(
+    home: HomeArgument,
+    committee: Annotated[Path, typer.Argument(help="committee.json in which this member is the new one.")],
+    first: FirstArgument,
+    as_json: JsonOption = False,
+) -> None:
+    """Take the place of another member. Then serve: the others deal it its share, with which it goes on."""
+    from darkpool.committee import joining
+    from darkpool.committee.directory import MAX_DIRECTORY
+    from darkpool.tenure_file import MAX_FILE
+
+    directory = joining.succeed(
+        home, joining.bounded(committee, MAX_DIRECTORY), joining.bounded(first, MAX_FILE)
+    )
+    _say_code(joining.own_index(home, directory), directory, as_json=as_json)
+
+
+@member.command(epilog="Example: darkpool member backup ./alice alice-epoch-0.backup")
+def backup(
+    home: HomeArgument,
+    file: Annotated[Path, typer.Argument(help="New file to write.")],
+    passphrase_file: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the member's secrets into a file under a passphrase. It is of one key epoch: make one of each."""
+    from darkpool.committee import backup as backups
+
+    made = backups.backup(home, file, passphrase(passphrase_file, new=True))
+    say(made.fields(), f"{file}: member {made.member}, key epoch {made.epoch}", as_json=as_json)
+
+
+@member.command(epilog="Example: darkpool member restore alice-epoch-0.backup ./alice --epoch 0")
+def restore(
+    file: Annotated[Path, typer.Argument(help="What `backup` wrote.")],
+    home: HomeArgument,
+    epoch: Annotated[
+        int, typer.Option(help="Key epoch that the other members report; an older backup is refused.", min=0)
+    ] = 0,
+    passphrase_file: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a member's home of a backup. The home that was lost must never run again."""
+    from darkpool.committee import backup as backups
+
+    found = backups.restore(file, home, passphrase(passphrase_file), epoch=epoch)
+    say(found.fields(), f"{home}: member {found.member}, key epoch {found.epoch}", as_json=as_json)
+
+
+def _say_code(index: int, directory: Directory, *, as_json: bool) -> None:
+    n, code = directory.committee.members, directory.code
+    text = f"member {index} of {n}; compare with the others the code {code}"
+    say({"member": index, "members": n, "code": code}, text, as_json=as_json)
+
+
 def deal(
     introductions: Annotated[
         list[Path], typer.Argument(help="introduction.json of every member, in the order of their indices.")
@@ -182,6 +285,9 @@ def deal(
         int, typer.Option(help="Members that may collude and still learn nothing.", min=1, max=7)
     ] = 1,
     profile: Annotated[ProfileName, typer.Option(help="Security profile.")] = ProfileName.PRODUCTION,
+    epoch: Annotated[
+        int, typer.Option(help="Key epoch: 0 for a venue's first key, else one above the present.", min=0)
+    ] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Deal the committee's key to members that have introduced themselves, and forget it.
@@ -204,6 +310,7 @@ def deal(
             PROFILES[profile.value],
             operator_key(data),
             lambda tested: progress("key ceremony", tested, None),
+            epoch,
         )
     files = {str(i): str(out / f"seat-{i}.sealed") for i in directory.committee.indices}
     view = {"committee": str(out / "committee.json"), "code": directory.code, "seats": files}
@@ -213,3 +320,27 @@ def deal(
         "\n".join([f"{view['committee']}  to everybody; its code is {directory.code}", *lines]),
         as_json=as_json,
     )
+
+
+def replace(
+    committee: Annotated[Path, typer.Argument(help="The present committee.json.")],
+    index: Annotated[int, typer.Argument(help="Index of the member that goes.", min=1)],
+    introduction: Annotated[Path, typer.Argument(help="introduction.json of the member that comes.")],
+    out: Annotated[Path, typer.Option(help="New committee.json to write.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Write the committee.json with another member at an index, for all members to adopt."""
+    from commitments.errors import VerificationError
+    from darkpool.committee import joining
+    from darkpool.committee.directory import Directory
+    from darkpool.errors import ConfigError, PeerFault
+
+    if out.exists():
+        raise ConfigError(f"{out}: there is a file already", "give a new one with --out")
+    try:
+        made = Directory.load(committee).replaced(index, joining.read_introduction(introduction))
+    except VerificationError as error:
+        raise PeerFault(f"{introduction}: {error}", "have the successor make a home of its own") from None
+    joining.write_public(out, made.encode())
+    text = f"{out}  to everybody; its code is {made.code}. Member {index}: {made.member(index)}"
+    say({"committee": str(out), "code": made.code}, text, as_json=as_json)

@@ -26,6 +26,14 @@ class ProfileName(StrEnum):
     INSECURE_TEST = "insecure-test"
 
 
+class FaultName(StrEnum):
+    """What may be wrong with a member of the demo (committee/faulty.py)."""
+
+    WRONG_PARTIAL = "wrong-partial"
+    SILENT = "silent"
+    DEAD = "dead"
+
+
 @contextmanager
 def shown_progress() -> Iterator[Progress]:
     """Progress bars on stderr, one per step."""

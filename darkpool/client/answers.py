@@ -97,6 +97,10 @@ class MarketInfo:
         market = replace(market, lot=Quanta(s.lot), grid=grid)
         return replace(self.terms, market=market, key=self.tenures.key(s.key_id))
 
+    def same_but_key(self, terms_hash: bytes) -> bool:
+        """Whether that is the hash of these terms under any committee key that the venue had."""
+        return any(replace(self.terms, key=key).hash == terms_hash for key in self.tenures.keys)
+
     def order(self, raw: bytes) -> SealedOrder:
         """An order of those bytes, sealed to any key that the venue had. Raises DecodeError."""
         return SealedOrder.decode(raw, self.tenures.key(Statement.read(Reader(raw)).key_id))

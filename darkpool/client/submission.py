@@ -115,7 +115,9 @@ class Submission:
             last = part[-1]
             if isinstance(last, OrderRefused):
                 self._state = None  # what we predicted is not so
-                if last.code in _AGAIN and tries < _TRIES:
+                intent = intents[len(outcomes) + len(part) - 1]
+                again = last.code in _AGAIN or await self._under_another_key(intent, last)
+                if again and tries < _TRIES:
                     tries = tries + 1 if len(part) == 1 else 1
                     part.pop()
                     await Sleep(_ROUND_PAUSE if last.code == "round-closed" else _PAUSE)
@@ -125,6 +127,14 @@ class Submission:
             if isinstance(last, DarkpoolError) and _in_doubt(last):
                 outcomes += [_unsent() for _ in intents[len(outcomes) :]]
         return outcomes
+
+    async def _under_another_key(self, intent: Intent, refused: OrderRefused) -> bool:
+        """Whether the committee's key was changed meanwhile, and nothing else of the terms."""
+        if refused.code != "terms-mismatch":
+            return False
+        await self._connection.refresh()
+        info = self._connection.info(intent.market)
+        return info.terms.hash != intent.terms_hash and info.same_but_key(intent.terms_hash)
 
     async def _some(self, intents: Sequence[Intent]) -> list[Outcome]:
         """The outcomes of at least the first, up to one that went wrong."""
@@ -173,7 +183,7 @@ class Submission:
     def _one(self, intent: Intent, nonce: Nonce, now: int) -> Draft:
         info = self._connection.info(intent.market)
         market = info.terms.market
-        if info.terms.hash != intent.terms_hash:
+        if not info.same_but_key(intent.terms_hash):
             raise OrderRefused(
                 f"market {info.name}: its terms have just changed",
                 "look at them, and submit anew",

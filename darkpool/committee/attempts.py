@@ -23,12 +23,21 @@ from darkpool.committee.blame import Blame, Charge
 _SOFT = frozenset({Charge.GONE, Charge.ABORTED})
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An attempt that failed: who played, and whom each of them charged."""
+
+    players: tuple[int, ...]
+    reports: Mapping[int, Sequence[Blame]]
+
+
 @dataclass(slots=True)
 class Attempts:
     """The attempts at one list. `quorum` members are needed: 2t+1."""
 
     quorum: int
     charged: dict[tuple[int, int], Blame] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
     _doubted: set[tuple[int, int]] = field(default_factory=set)
     _suspected: Counter[int] = field(default_factory=Counter)
     _tried: set[tuple[int, ...]] = field(default_factory=set)
@@ -51,6 +60,7 @@ class Attempts:
         A charge that names its reason outweighs those that only say who was gone. Whoever ended the attempt
         and said why only told the others.
         """
+        self.failures.append(Failure(players, {i: tuple(blame) for i, blame in reports.items()}))
         charges = [(i, b) for i, blame in reports.items() for b in blame if b.member in players]
         hard = {(i, b.member): b for i, b in charges if b.charge not in _SOFT}
         gone = {(i, b.member) for i, b in charges if b.charge is Charge.GONE}

@@ -45,10 +45,11 @@ from darkpool.keystore import (
     write_new,
 )
 from darkpool.message import Message
+from darkpool.tenure_file import FIRST
 
 FORMAT: Final = "darkpool-member-backup"
 VERSION: Final = 1
-FILES: Final = (SEAT, KEYS, KEY, CERTIFICATE, INTRODUCTION, COMMITTEE, SETTINGS)
+FILES: Final = (SEAT, KEYS, KEY, CERTIFICATE, INTRODUCTION, COMMITTEE, SETTINGS, FIRST)
 """Of a home, as far as they are there; the seat must be."""
 MAX_FILE: Final = 1 << 19  # of a home
 MAX_CONTENT: Final = 1 << 20

@@ -90,6 +90,6 @@ def _charge(row: object, members: Mapping[int, object]) -> Blame:
     member, charge, step = row
     if type(member) is not int or member not in members:
         raise DecodeError("blame", "not a member's index")
-    if not isinstance(step, str) or len(step) > MAX_STEP or charge not in set(Charge):
+    if not isinstance(step, str) or len(step) > MAX_STEP or charge not in list(Charge):
         raise DecodeError("blame", "an unknown charge or step")
     return Blame(member, Charge(charge), step)

@@ -2,6 +2,7 @@
 
     reshare    with all others it makes the next seats (keylife.py) and stages its own (staging.py)
     withdraw   the others could not: what is staged is erased
+    staged     which next seat it keeps, also one that was dealt to it under another key
     (the log)  a `committee` entry of the staged epoch: the staged seat takes the place of the present one
 
 The log decides, and every member follows it, so after any crash all come to the same epoch. A member whose
@@ -64,9 +65,24 @@ async def reshare(
 def stage(following: Seat, home: Path) -> Message:
     """Keep the next seat; the answer that says so."""
     staging.stage(following, home / SEAT)
+    log.info("the seat of epoch %d is staged", following.committee.epoch)
+    return _staged(following)
+
+
+def staged(home: Path) -> Message:
+    """Which next seat is kept. Raises OrderRefused if there is none, ConfigError."""
+    path = home / SEAT
+    if not staging.staged(path):
+        raise OrderRefused(
+            "seat: this member has no seat in the next committee", "run darkpool member join --next"
+        )
+    return _staged(Seat.load(path.with_suffix(staging.NEXT)))
+
+
+def _staged(following: Seat) -> Message:
     committee = following.committee
-    log.info("the seat of epoch %d is staged", committee.epoch)
-    return Message("staged", {"epoch": committee.epoch, "sharing": committee.digest.hex()})
+    fields = {"sharing": committee.digest.hex(), "key_id": committee.key.key_id.hex()}
+    return Message("staged", {"epoch": committee.epoch, **fields})
 
 
 async def changed(change: KeyChange, mesh: Mesh) -> Seat:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -86,6 +87,7 @@ class Coordinator(MemberLinks):
     ) -> None:
         super().__init__(signers, meeting, read_log, size)
         self._timeout = clear_timeout
+        self.attempts = Attempts(self.quorum)  # at the list that was cleared last
         self._evaluating: tuple[int, ...] = ()  # who have evaluators among themselves, as far as we know
 
     # --- before a round is sealed -------------------------------------------------------------------
@@ -196,7 +198,8 @@ class Coordinator(MemberLinks):
         Who of the players does not sign the result that more than t others signed is left out the next time:
         whoever has signed it gives the same again.
         """
-        attempts, reason, known = Attempts(self.quorum), "", dict[int, Message]()
+        self.attempts = attempts = Attempts(self.quorum)
+        reason, known = "", dict[int, Message]()
         among = sorted(self._links if signed is None else signed)
         for number in range(1, MAX_ATTEMPTS + 1):
             players = attempts.players(await self._here(among), self._evaluating)
@@ -242,7 +245,10 @@ class Coordinator(MemberLinks):
     async def _replies(
         self, request: Message, among: Iterable[int], enough: Callable[[_Replies], bool]
     ) -> _Replies:
-        """What members reply. Once that is enough, the others have one step's time left."""
+        """What members reply. Once that is enough, the others have one step's time left.
+
+        Nobody is waited for whom more than t of them charge: it may be silent for ever.
+        """
         loop, said = asyncio.get_running_loop(), _Replies()
         tasks = {asyncio.create_task(self._links[i].ask(request, CLEAR_REPLY_SECONDS)): i for i in among}
         ends, pending = loop.time() + CLEAR_REPLY_SECONDS, set(tasks)
@@ -252,6 +258,8 @@ class Coordinator(MemberLinks):
                 done, pending = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     said.take(tasks[task], request.op, task)
+                if {tasks[task] for task in pending} <= self._given_up(said):
+                    break
                 if enough(said):
                     ends = min(ends, loop.time() + self._timeout + LATE_SECONDS)
         finally:
@@ -262,6 +270,11 @@ class Coordinator(MemberLinks):
             fault = PeerFault(f"no reply to {request.op} in time", peer=f"member {tasks[task]}")
             said.faults[tasks[task]] = fault
         return said
+
+    def _given_up(self, said: _Replies) -> set[int]:
+        charges = (self._charges(refused) for refused in said.refused.values())
+        accusers = Counter(index for blame in charges for index in {b.member for b in blame})
+        return {index for index, count in accusers.items() if count > self.signers.threshold}
 
     def _charges(self, reply: Message) -> list[Blame]:
         try:
@@ -283,12 +296,14 @@ class Coordinator(MemberLinks):
         count if they signed them. Raises Unavailable while too few members can say.
         """
         t, n = self.signers.threshold, len(self.signers.addresses)
-        said = await self._replies(
-            _about("outcome", sealed), self._links, lambda s: len(s.replies) + len(s.faults) >= n - t
-        )
-        vouched = {i: r for g in groups(self.signers, known or {}, digest_of) for i, r in g.replies.items()}
-        replies, reason = said.replies | vouched, reason or said.reason
-        found = groups(self.signers, replies, digest_of)
+        found, replies = groups(self.signers, known or {}, digest_of), dict[int, Message]()
+        if not found or len(found[0].replies) < self.quorum:
+            said = await self._replies(
+                _about("outcome", sealed), self._links, lambda s: len(s.replies) + len(s.faults) >= n - t
+            )
+            vouched = {i: reply for group in found for i, reply in group.replies.items()}
+            replies, reason = said.replies | vouched, reason or said.reason
+            found = groups(self.signers, replies, digest_of)
         best = found[0] if found else None
         trouble = reason
         if len(found) > 1:

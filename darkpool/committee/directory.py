@@ -1,14 +1,14 @@
 """committee.json: who the members are and how each is known. Public; the dealer writes it, nobody changes it.
 
 Members compare its hash, of which `code` is the first eight bytes: who has the same file sees the same
-committee. It holds the verification values as dealt; seats know of later ones (seat.py).
+committee. It holds key epoch and verification values as dealt; seats know of later ones (seat.py).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, Self
@@ -17,7 +17,7 @@ from gmpy2 import mpz
 
 from commitments.errors import CommitmentsError, DecodeError, VerificationError
 from commitments.paillier import public_key
-from commitments.threshold import Committee
+from commitments.threshold import MAX_EPOCH, Committee
 from darkpool import jsontext
 from darkpool.committee.certificate import Certificate
 from darkpool.committee.introduction import Introduction
@@ -94,12 +94,21 @@ class Directory:
         indices = range(COORDINATOR, len(self.members) + 1)
         return next((i for i in indices if self.certificate(i).der == der), None)
 
+    def replaced(self, index: int, successor: Introduction) -> Directory:
+        """The same with another at that index. Raises ConfigError, VerificationError."""
+        if index not in self.committee.indices:
+            raise ConfigError(f"member {index}: not from 1 to {self.committee.members}", "give one of those")
+        members = [*self.members]
+        members[index - 1] = successor
+        return replace(self, members=tuple(members))
+
     def encode(self) -> bytes:
         """The file."""
         document = {
             "version": _VERSION,
             "modulus": f"{int(self.committee.key.n):x}",
             "threshold": self.committee.threshold,
+            "epoch": self.committee.epoch,
             "values": [f"{int(value):x}" for value in self.committee.values],
             "coordinator": self.coordinator.der.hex(),
             "dealer": self.dealer.hex(),
@@ -125,6 +134,7 @@ class Directory:
             len(members),
             message.integer("threshold", 1),
             values,
+            message.integer("epoch", 0, MAX_EPOCH),
         )
         coordinator = Certificate.parse(message.octets("coordinator"))
         found = cls(committee, members, coordinator, Address(message.octets("dealer", 20)))
@@ -139,9 +149,7 @@ class Directory:
             with path.open("rb") as file:
                 return cls.parse(file.read(MAX_DIRECTORY + 1))
         except OSError as error:
-            raise ConfigError(
-                f"{path}: {error.strerror}", "give the dealer's committee.json"
-            ) from None
+            raise ConfigError(f"{path}: {error.strerror}", "give the dealer's committee.json") from None
         except CommitmentsError as error:
             raise ConfigError(f"{path}: {error}", "get the file from the dealer again") from None
 

@@ -18,15 +18,24 @@ BATCH: Final = 64  # entries
 BATCH_BYTES: Final = MAX_FRAME // 2
 APPEND_SECONDS: Final = 300.0
 PAUSE_SECONDS: Final = 0.2
+WAIT_SECONDS: Final = 1.0
 
 
 class Follower:
-    """Sends a member the entries it lacks, in order. `fault` says why it refuses one, for good."""
+    """Sends a member the entries it lacks, in order. `fault` says why it refuses one, for good.
+
+    A successor (successor.py) `waits` for its seat, and is told of the key epoch in office until it has it.
+    """
 
     def __init__(
-        self, link: MemberLink, read_log: Callable[[int, int], Awaitable[Sequence[bytes]]], size: int
+        self,
+        link: MemberLink,
+        read_log: Callable[[int, int], Awaitable[Sequence[bytes]]],
+        size: int,
+        key_epoch: Callable[[], int] = lambda: 0,
     ) -> None:
-        self._link, self._read = link, read_log
+        self._link, self._read, self._key_epoch = link, read_log, key_epoch
+        self.waits = False
         self._size = size  # of our log
         self._has: int | None = None  # entries the member has; None if it must be asked
         self.fault = ""
@@ -69,7 +78,14 @@ class Follower:
         while not self.fault:
             try:
                 if self._has is None:
-                    self._has = (await self._link.ask(Message("status"), APPEND_SECONDS)).integer("size")
+                    status = await self._link.ask(Message("status"), APPEND_SECONDS)
+                    self.waits = status.fields.get("waits") is True
+                    if self.waits:
+                        seat = Message("seat", {"key_epoch": self._key_epoch()})
+                        await self._link.ask(seat, APPEND_SECONDS)
+                        await asyncio.sleep(WAIT_SECONDS)
+                        continue
+                    self._has = status.integer("size")
                     self._check_size()
                 if self._has < self._size:
                     await self._send()

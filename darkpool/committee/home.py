@@ -6,6 +6,10 @@ introduction.json    public: what it tells the others before there is a committe
 member.json          settings: a node's URL and the vault, if it follows a chain itself; where it takes orders
                      by hand, port 0 for nowhere; once it has joined, the members' signing addresses
 committee.json       public: the committee it has joined (directory.py)
+committee.next.json, seat.next.json
+                     the same of a committee that is to take over, until it has (joining.py, staging.py)
+next-committee.json, first-committee.json
+                     public: whom its owner wants to come next; whom the venue began with (tenure_file.py)
 seat.json            secret: key share, mask keys, signing key (seat.py)
 member.db            its copy of the log, and how far it went with each sealed list
 member.log, member.lock, status.sock

@@ -100,7 +100,8 @@ class Introduction:
         return (json.dumps(self.fields(), indent=2) + "\n").encode("ascii")
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}, {address_hex(self.signer)}"
+        fingerprint = self.certificate.fingerprint.hex()
+        return f"{self.host}:{self.port}, signer {address_hex(self.signer)}, certificate {fingerprint}"
 
 
 def check_place(host: str, port: int) -> None:

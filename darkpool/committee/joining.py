@@ -3,6 +3,9 @@
     init    certificate, keys, introduction.json
     deal    committee.json, and a sealed seat for every introduction
     join    the sealed seat is opened, checked against committee.json, and stored
+    succeed a place in a running committee is taken; the share comes from the other members
+
+Under a new key members are dealt to again, and join what comes next (`join_next`).
 
 A sealed seat is the dealer's signature (65 bytes) over SHA-256 of the rest, and an HPKE box to the key of the
 member's introduction, bound to its index and to the hash of committee.json.
@@ -11,22 +14,28 @@ member's introduction, bound to its index and to the hash of committee.json.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from commitments.errors import CommitmentsError, VerificationError
+from commitments.errors import CommitmentsError, DecodeError, VerificationError
 from commitments.sealing import BOX_OVERHEAD, MAX_BOX_BYTES, box_open, box_seal
 from darkpool import eip712
+from darkpool.committee import staging
 from darkpool.committee.certificate import Certificate, Identity
 from darkpool.committee.directory import COMMITTEE, Directory
 from darkpool.committee.home import SEAT, Home, Keys, write_private
 from darkpool.committee.introduction import MAX_INTRODUCTION, Introduction
 from darkpool.committee.seat import Seat
 from darkpool.errors import ConfigError, PeerFault
+from darkpool.jsontext import parsed
+from darkpool.tenure import Tenure
+from darkpool.tenure_file import FIRST, NEXT, Planned, planned
 from darkpool.types import PrivateKey
 
 INTRODUCTION: Final = "introduction.json"
+FOLLOWING: Final = "committee.next.json"
 MAX_SEALED: Final = eip712.SIGNATURE_BYTES + BOX_OVERHEAD + MAX_BOX_BYTES
 _BOX_LABEL: Final = b"darkpool/v1/sealed-seat"
 _SIGNED_LABEL: Final = b"darkpool/v1/sealed-seat-by-dealer"
@@ -63,33 +72,132 @@ def deal(
     return directory, sealed
 
 
-def join(folder: Path, sealed: bytes, data: bytes) -> Directory:
+def join(folder: Path, sealed: bytes, data: bytes, first: bytes | None = None) -> Directory:
     """Take the seat in the committee of that committee.json. Repeated with the same, nothing changes.
 
-    Raises ConfigError if the home is not in it or has another seat, PeerFault if the dealer's work is wrong.
+    `first`: the venue's first-committee.json, for a newcomer under a later key. Raises ConfigError if the
+    home is not in that committee or has another seat, PeerFault if the dealer's work is wrong.
     """
-    keys, identity, settings = Keys.load(folder), Identity.load(folder), Home.load(folder)
+    directory, seat = _joined(folder, sealed, data)
+    if (folder / SEAT).exists() and Directory.load(folder / COMMITTEE).hash != directory.hash:
+        raise ConfigError(f"{folder}: it has a seat in another committee", "use a new folder")
+    if first is not None:
+        keep_first(folder, read_first(first))
+    elif directory.committee.epoch and not (folder / FIRST).exists():
+        raise ConfigError(
+            f"{COMMITTEE}: of key epoch {directory.committee.epoch}, so the venue began with another one",
+            f"give its {FIRST} with --first",
+        )
+    write_public(folder / COMMITTEE, data)
+    replace(Home.load(folder), signers=directory.signers).save(folder, seat)
+    return directory
+
+
+def join_next(folder: Path, sealed: bytes, data: bytes) -> Directory:
+    """Take a seat under the key that follows the present one, in use once the log has it in office.
+
+    Until then it waits beside the present one (staging.py). To join is to agree: next-committee.json is
+    written. Raises as `join`, and ConfigError if that key may not follow.
+    """
+    directory, seat = _joined(folder, sealed, data)
+    present, following = Seat.load(folder / SEAT), seat.committee
+    if seat.index != present.index or following.key == present.committee.key:
+        raise ConfigError(
+            f"{COMMITTEE}: not a new key for member {present.index}", "deal one to the same members"
+        )
+    if following.epoch <= present.committee.epoch:
+        raise ConfigError(
+            f"{COMMITTEE}: of key epoch {following.epoch}, the present is {present.committee.epoch}",
+            "have it dealt with a higher --epoch",
+        )
+    if directory.coordinator != Directory.load(folder / COMMITTEE).coordinator:
+        raise ConfigError(
+            f"{COMMITTEE}: another venue leads it than the present one",
+            "have it dealt with the venue's own data folder",
+        )
+    keep_first(folder)
+    staging.stage(seat, folder / SEAT)
+    write_public(folder / FOLLOWING, data)
+    plan = Planned(Tenure(directory.signers, following.key, following.epoch))
+    write_private(folder / NEXT, plan.encode())
+    return directory
+
+
+def succeed(folder: Path, data: bytes, first: bytes) -> Directory:
+    """Take a place in a running committee, as the successor of a member: its share comes from the others.
+
+    `first`: the venue's first-committee.json. Repeated with the same, nothing changes. Raises ConfigError if
+    the home is not in that committee.json or has a seat, PeerFault if a file is wrong.
+    """
+    directory, began = read_directory(data), read_first(first)
+    own_index(folder, directory)
+    if (folder / SEAT).exists():
+        raise ConfigError(f"{folder}: it has a seat already", "a successor needs a new folder")
+    keep_first(folder, began)
+    write_public(folder / COMMITTEE, data)
+    replace(Home.load(folder), signers=began.tenure.signers).save_settings(folder)
+    return directory
+
+
+def directory_for(folder: Path, seat: Seat) -> Directory:
+    """The committee.json of a home; that of the next key, for good, once its seat is of that key.
+
+    Raises ConfigError.
+    """
+    following = folder / FOLLOWING
+    if following.exists() and Directory.load(following).committee.key == seat.committee.key:
+        following.replace(folder / COMMITTEE)
+    return Directory.load(folder / COMMITTEE)
+
+
+def read_directory(data: bytes) -> Directory:
+    """That of a file's bytes. Raises PeerFault."""
     try:
-        directory = Directory.parse(data)
+        return Directory.parse(data)
     except CommitmentsError as error:
         raise PeerFault(f"{COMMITTEE}: {error}", "get it from the dealer again", "dealer") from None
-    index = directory.who(identity.certificate.der)
+
+
+def own_index(folder: Path, directory: Directory) -> int:
+    """Which member of it lives here. Raises ConfigError if none does, or not as it introduced itself."""
+    index = directory.who(Identity.load(folder).certificate.der)
     if not index or directory.member(index) != own_introduction(folder):
         raise ConfigError(
             f"{COMMITTEE}: this member is not in it as {INTRODUCTION} says",
             "give the dealer the introduction.json of this home",
         )
-    seat = _opened(sealed, directory, index, keys)
-    if (folder / SEAT).exists() and (
-        Directory.load(folder / COMMITTEE).hash != directory.hash or Seat.load(folder / SEAT).index != index
-    ):
-        raise ConfigError(f"{folder}: it has a seat in another committee", "use a new folder")
-    write_public(folder / COMMITTEE, data)
-    home = Home(
-        directory.signers, settings.rpc_url, settings.vault, settings.finality, settings.port, settings.host
-    )
-    home.save(folder, seat)
-    return directory
+    return index
+
+
+def keep_first(folder: Path, began: Planned | None = None) -> None:
+    """Write down whom the venue began with: seats of later keys do not say. Raises ConfigError.
+
+    `began`: None for the committee that the home has joined, under the key of its seat.
+    """
+    kept = Planned.load(folder / FIRST)
+    if kept is not None and began is not None and not kept.same(began.tenure):
+        raise ConfigError(f"{FIRST}: the folder has another one already", "compare the two")
+    if kept is not None:
+        return
+    if began is None:
+        signers = Home.load(folder).signers
+        if signers is None:
+            raise ConfigError(f"{folder}: it has not joined a committee", "run darkpool member join")
+        began = Planned(Tenure(signers, Seat.load(folder / SEAT).committee.key))
+    write_private(folder / FIRST, began.encode())
+
+
+def read_first(data: bytes) -> Planned:
+    """A first-committee.json. Raises PeerFault if it is none."""
+    try:
+        found = planned(parsed(data, FIRST))
+        if found.tenure.key_epoch:
+            raise DecodeError("key_epoch", f"{found.tenure.key_epoch}; the first committee's is 0")
+    except (CommitmentsError, ConfigError) as error:
+        raise PeerFault(
+            f"{FIRST}: {error}", "get it by darkpool operator committee first", "operator"
+        ) from None
+    return found
 
 
 def own_introduction(folder: Path) -> Introduction:
@@ -115,6 +223,12 @@ def bounded(path: Path, limit: int) -> bytes:
     if len(data) > limit:
         raise ConfigError(f"{path}: more than {limit} bytes", "give the right file")
     return data
+
+
+def _joined(folder: Path, sealed: bytes, data: bytes) -> tuple[Directory, Seat]:
+    """A committee.json and the seat that was dealt to this home with it. Raises ConfigError, PeerFault."""
+    keys, directory = Keys.load(folder), read_directory(data)
+    return directory, _opened(sealed, directory, own_index(folder, directory), keys)
 
 
 def _opened(sealed: bytes, directory: Directory, index: int, keys: Keys) -> Seat:

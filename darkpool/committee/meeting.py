@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ _VERSION: Final = 1
 _HELLO_BYTES: Final = 36
 _REASON_BYTES: Final = 512
 _KEY_BYTES: Final = 32
+_NOT_SAID: Final = re.compile(r"[^\w .,:;=…-]")  # in no reason of ours, and perhaps markup where it is shown
 _FIRST_PAUSE: Final = 0.05  # seconds between attempts to connect, doubling up to ...
 _LAST_PAUSE: Final = 1.0
 
@@ -144,7 +146,7 @@ class Meeting(ABC):
         except PeerFault as error:
             raise PeerFault(f"{_bare(error)} before HELLO{self.hint}") from None
         if kind is Kind.ABORT:
-            raise PeerFault(f"refuses this link: {body.decode('utf-8', 'replace')}")
+            raise PeerFault(f"refuses this link: {_NOT_SAID.sub('?', body.decode('utf-8', 'replace'))}")
         if (who := self.group.read(kind, body)) != index:
             raise PeerFault(f"HELLO: index {who}, expected {index}")
 

@@ -64,6 +64,9 @@ log = logging.getLogger("darkpool.member")
 class Member:
     """State and behaviour of one member; `handle` answers the coordinator's requests."""
 
+    over = False
+    """Whether its seat is of another key by now, under which it must be started anew."""
+
     def __init__(
         self,
         seat: Seat,
@@ -85,7 +88,7 @@ class Member:
         first = Tenure(signers, seat.committee.key) if home is None else first_committee(home, seat, signers)
         self.log: Final = Log.open(store, first.key, first.signers, watch)
         self.changes: Final = Changes(self, home, self.log.state, self.mesh, chain)
-        self.changes.settle()  # what it may have died before
+        self._reseat()  # what it may have died before
         self.rounds: Final = Rounds(self, self.log.state, store, self.mesh)
         self.handed: Final = Handed(seat, self.log.state, store)
         self.handed.logged(replayed)  # what it may have died before
@@ -274,8 +277,13 @@ class Member:
         elif entry.op == "result":
             self.rounds.check_boxes(entry)
         self.log.append([data], [self.log.state.checked(entry)])
-        if entry.op == TENURE and self.changes.settle():
+        if entry.op == TENURE and self._reseat():
             await self.close()  # its evaluator computes with members of before
+
+    def _reseat(self) -> bool:
+        key, changed = self.seat.committee.key, self.changes.settle()
+        self.over = self.over or self.seat.committee.key != key
+        return changed
 
     async def _take_orders(self, run: Sequence[tuple[Message, bytes]]) -> None:
         """Orders in arrival order: all their proofs in one batch."""

@@ -36,6 +36,7 @@ class Changes:
             "sharing": self._sharing,
             "reshare": self._reshare,
             "withdraw": self._withdraw,
+            "staged": self._staged,
             "succeed": self._succeed,
             "propose": self._propose,
         }
@@ -68,6 +69,9 @@ class Changes:
     async def _withdraw(self, _request: Message) -> Message:
         staging.withdraw(self._folder() / SEAT)
         return Message("withdrawn")
+
+    async def _staged(self, _request: Message) -> Message:
+        return changing.staged(self._folder())
 
     async def _succeed(self, request: Message) -> Message:
         return await asyncio.to_thread(

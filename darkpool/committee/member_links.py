@@ -12,6 +12,7 @@ from darkpool.committee.member_link import MemberLink
 from darkpool.errors import PeerFault, Unavailable
 from darkpool.message import Message
 from darkpool.netting import Signers
+from darkpool.tenure import Tenure
 
 SHORT_SECONDS: Final = 60.0
 LAG_SECONDS: Final = 2.0
@@ -29,9 +30,11 @@ class MemberLinks:
     """
 
     def __init__(self, signers: Signers, meeting: Meeting, read_log: ReadLog, size: int) -> None:
-        self.signers = signers
+        self.signers, self.key_epoch = signers, 0
         self._links: Final = {i: MemberLink(meeting, i) for i in signers.addresses}
-        self._followers: Final = {i: Follower(link, read_log, size) for i, link in self._links.items()}
+        self._followers: Final = {
+            i: Follower(link, read_log, size, lambda: self.key_epoch) for i, link in self._links.items()
+        }
 
     async def close(self) -> None:
         """Drop the links; members go on by themselves."""
@@ -44,6 +47,10 @@ class MemberLinks:
     def quorum(self) -> int:
         """How many members it takes: 2t+1."""
         return 2 * self.signers.threshold + 1
+
+    def in_office(self, tenure: Tenure) -> None:
+        """Those sign from now on, and successors among them may take their seats."""
+        self.signers, self.key_epoch = tenure.signers, tenure.key_epoch
 
     # --- the log ------------------------------------------------------------------------------------
 
@@ -69,12 +76,13 @@ class MemberLinks:
         missing = [i for i, link in self._links.items() if not link.connected]
         why = "; ".join(f"member {i}: {self._links[i].trouble}" for i in missing)
         said = [f"members {missing} are away ({why})"] if missing else []
+        said += [f"member {i} waits for its share" for i, f in self._followers.items() if f.waits]
         return "; ".join([*said, *(f"member {i} does not follow: {f}" for i, f in self.faults.items())])
 
     @property
     def short(self) -> str:
         """Why no round can be cleared now: fewer than 2t+1 members are here and follow."""
-        here = [i for i, link in self._links.items() if link.connected and not self._followers[i].fault]
+        here = [i for i in self._links if self._follows(i) and not self._followers[i].fault]
         return "" if len(here) >= self.quorum else f"{len(here)}/{self.quorum} members: {self.away}"
 
     def lag(self) -> dict[int, int]:
@@ -111,7 +119,10 @@ class MemberLinks:
         return found
 
     def _only_away(self, pending: Iterable[asyncio.Task[None]], waits: dict[asyncio.Task[None], int]) -> bool:
-        return not any(self._links[waits[task]].connected for task in pending)
+        return not any(self._follows(waits[task]) for task in pending)
+
+    def _follows(self, index: int) -> bool:
+        return self._links[index].connected and not self._followers[index].waits
 
     # --- requests -----------------------------------------------------------------------------------
 
@@ -171,11 +182,6 @@ class MemberLinks:
         if len(found) < self.quorum:
             raise next(iter(missing.values()), Unavailable("too few members are here", "committee"))
         return found
-
-    async def ask_all(self, request: Message) -> tuple[dict[int, Message], str]:
-        """The replies there are, and the first reason for one there is not."""
-        found, missing = await self.some(request, SHORT_SECONDS)
-        return found, next(map(str, missing.values()), "")
 
     async def status(self) -> dict[int, Message]:
         """Where each member that answers stands: log, evaluator, memory, traffic. Raises PeerFault."""

@@ -10,6 +10,7 @@ from darkpool.committee.changing import STEP_SECONDS, read_sharing, sharing_fiel
 from darkpool.committee.member_links import MemberLinks
 from darkpool.errors import PeerFault, Unavailable
 from darkpool.message import Message
+from darkpool.tenure import Tenure
 
 SECONDS: Final = 4 * STEP_SECONDS
 
@@ -48,10 +49,23 @@ async def withdraw(links: MemberLinks) -> None:
     await links.some(Message("withdraw"), SECONDS)
 
 
-async def seated(links: MemberLinks, replaced: tuple[int, ...]) -> None:
-    """Successors take the seats they have staged, now that the log has them in office.
+async def check_dealt(links: MemberLinks, following: Tenure) -> None:
+    """Whoever stays in office under another key has staged the seat of it that was dealt to it.
 
-    Raises PeerFault, Unavailable.
+    Raises PeerFault or Unavailable.
     """
-    for index in replaced:
-        await links.ask(index, Message("seat"), SECONDS)
+    members = following.signers.addresses.values()
+    staying = [i for i, address in links.signers.addresses.items() if address in members]
+    replies, missing = await links.some(Message("staged"), SECONDS, staying)
+    if missing:
+        raise next(iter(missing.values()))
+    due = {"epoch": following.key_epoch, "key_id": following.key.key_id.hex()}
+    for index, reply in replies.items():
+        if not due.items() <= reply.fields.items():
+            raise PeerFault(
+                "its next seat is of another epoch or key than is to take office",
+                "deal for the key epoch that is next, and have it join that",
+                f"member {index}",
+            )
+    if len({reply.fields.get("sharing") for reply in replies.values()}) > 1:
+        raise PeerFault("they have seats of different deals", "compare the codes", "members")

@@ -42,7 +42,7 @@ from darkpool.store.records import AttemptRow, AttemptState, BlameRow, PinRow
 from darkpool.types import Address, Signature
 
 MAX_STEP_SECONDS: Final = 600
-MAX_ATTEMPTS: Final = 6
+MAX_ATTEMPTS: Final = 8
 SEAL_SLACK_SECONDS: Final = 30
 
 _RANK: Final = {state: rank for rank, state in enumerate(AttemptState)}
@@ -56,6 +56,7 @@ class Rounds:
     def __init__(self, holder: Holder, state: VenueState, store: MemberStore, mesh: Mesh) -> None:
         self._holder, self._state, self._store, self._mesh = holder, state, store, mesh
         self.evaluator: Evaluator | None = None
+        self.took: Mapping[str, float] = {}  # seconds of the last attempt, by its steps
 
     @property
     def _seat(self) -> Seat:
@@ -119,6 +120,7 @@ class Rounds:
             raise Faulted(f"round {sealed.round}, attempt {attempt.number}: {error}", blame) from None
         finally:
             self._mesh.forget(session.name)
+            self.took = dict(session.took)
         return self._signed(book, digest, result)
 
     def _attempt(self, request: Message, sealed: SealedList, digest: bytes) -> Attempt:

@@ -1,11 +1,11 @@
 """From one seat to the next in two phases, so that after a crash every member has the old or the new.
 
     stage     the next seat is on disk, beside the present one; the member says so
-    commit    all members have said so: the next seat takes the place of the present one, which is erased
-    withdraw  they have not, and will not: the next seat is erased
+    commit    the log has the next committee in office: its seat replaces the present one, which is erased
+    withdraw  all did not stage theirs, or the log did not take the entry: the next seat is erased
 
-Whoever leads the change says `commit` only when all n have staged, says it until all have done it, and says
-`withdraw` never after: one member in the next epoch and one in the old cannot work together.
+The entry is written only when all n have staged: one member in the next epoch and one in the old cannot work
+together. `withdraw` is never said once it may have been written.
 
 seat.next.json   the staged seat
 seat.old.json    the seat before, for the moment it takes to erase it

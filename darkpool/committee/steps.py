@@ -7,6 +7,8 @@ share, and so is every message of it. Each message is signed over that name, the
 
 from __future__ import annotations
 
+import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -103,7 +105,10 @@ class Heard:
 
 @dataclass(slots=True)
 class Steps:
-    """A member's end of an attempt. `timeout` is how many seconds it waits for the others in one step."""
+    """A member's end of an attempt. `timeout` is how many seconds it waits for the others in one step.
+
+    `took`: seconds by what the names of steps begin with, each with all that came before it since the last.
+    """
 
     seat: Seat = field(repr=False)
     signers: Signers
@@ -112,6 +117,8 @@ class Steps:
     timeout: float
     pin: Pin = field(repr=False)
     name: bytes = field(init=False)
+    took: defaultdict[str, float] = field(init=False, repr=False, default_factory=lambda: defaultdict(float))
+    _since: float = field(init=False, repr=False, default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
         self.name = self.attempt.name(self.seat)
@@ -171,6 +178,10 @@ class Steps:
             received = await self.mesh.exchange(self.name, step, out, self.timeout)
         except (Absent, Abandoned) as error:
             raise self._faulted(step, error) from None
+        finally:
+            now = time.perf_counter()
+            self.took[step.partition("/")[0]] += now - self._since
+            self._since = now
         to = self.seat.index if receiver is None else receiver
         return {peer: self._heard(peer, to, step, data) for peer, data in received.items()}
 

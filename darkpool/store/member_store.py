@@ -47,6 +47,14 @@ class MemberStore(LogStore):
             kept = PINS.first(connection, PINS.select(c.digest == row.digest, c.step == row.step))
         return row.code if kept is None else kept.code
 
+    def revealed(self, digest: bytes) -> list[str]:
+        """The steps in which something of that list was revealed to the member, by name."""
+        c = PINS.table.c
+        with self.database.reading("read what was revealed") as connection:
+            return [
+                row.step for row in PINS.read(connection, PINS.select(c.digest == digest).order_by(c.step))
+            ]
+
     def charge(self, rows: Sequence[BlameRow]) -> None:
         """Keeps charges; of all but the latest MAX_EVIDENCE_ROWS the evidence is dropped."""
         c = BLAME.table.c

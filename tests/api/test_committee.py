@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import httpx
 import pytest
 
 from darkpool.eip712 import address_of
-from darkpool.errors import OrderRefused, PeerFault, Unavailable
+from darkpool.errors import DarkpoolError, OrderRefused, PeerFault, Unavailable
 from darkpool.tenure import Tenure, read_tenures
 from darkpool.tenure_file import Planned
 from darkpool.types import Address, address_hex
@@ -23,7 +25,9 @@ GUARDIAN = Address(b"\x77" * 20)
 JSON = {"Content-Type": "application/json"}
 
 
-def body(venue: StandIn, guardian: Address | None = None, **changes: Any) -> bytes:  # noqa: ANN401
+def body(
+    venue: StandIn, guardian: Address | None = None, changes: Mapping[str, object] = MappingProxyType({})
+) -> bytes:
     now = venue.tenures.current
     text = Planned(Tenure(now.signers, now.key, 1), guardian).encode()
     return json.dumps({**json.loads(text), **changes}).encode()
@@ -76,8 +80,8 @@ async def test_what_stands_against_it_is_said(
     client: httpx.AsyncClient,
     venue: StandIn,
     path: str,
-    error: Any,
-    code: str,  # noqa: ANN401
+    error: DarkpoolError,
+    code: str,
 ) -> None:
     venue.answer = error
     is_problem(await signed(client, OPERATOR, "POST", path, body(venue), **JSON), code)
@@ -88,7 +92,7 @@ async def test_only_the_operator_may(client: httpx.AsyncClient, venue: StandIn, 
     is_problem(await signed(client, ADA, "POST", path, body(venue), **JSON), "not-the-operator")
     is_problem(await client.post(path, content=body(venue), headers=JSON), "bad-authorization")
     is_problem(await signed(client, OPERATOR, "POST", path, body(venue)), "content-type")
-    large = body(venue, more="0" * (1 << 20))
+    large = body(venue, changes={"more": "0" * (1 << 20)})
     is_problem(await signed(client, OPERATOR, "POST", path, large, **JSON), "body-too-large")
 
 
@@ -111,6 +115,6 @@ async def test_only_the_operator_may(client: httpx.AsyncClient, venue: StandIn, 
 async def test_other_bodies_are_refused(
     client: httpx.AsyncClient, venue: StandIn, path: str, changes: dict[str, Any]
 ) -> None:
-    sent = body(venue, **changes)
+    sent = body(venue, changes=changes)
     is_problem(await signed(client, OPERATOR, "POST", path, sent, **JSON), "body-malformed")
     assert not venue.tree.size

@@ -26,13 +26,14 @@ from darkpool.chain import Chain, Token, VaultTerms
 from darkpool.client.own_order import open_order
 from darkpool.client.trader import AsyncTrader
 from darkpool.client.trader_home import TraderHome
+from darkpool.committee.changing import sharing_fields
 from darkpool.committee.coordinator import Coordinator
 from darkpool.committee.outcome import Certificate
 from darkpool.committee.seat import Seat, seats_from_primes
 from darkpool.config import AdmissionSettings, ApiSettings, Settings
 from darkpool.eip712 import Domain, address_of, sign_digest
 from darkpool.engine import Closed, Engine
-from darkpool.errors import Unavailable
+from darkpool.errors import DarkpoolError, Unavailable
 from darkpool.events import PAGE, Events
 from darkpool.keystore import INSECURE_TEST, Keystore
 from darkpool.listing import NO_CROSS, RoundResult, SealedList
@@ -49,6 +50,7 @@ from darkpool.store.records import EventRow
 from darkpool.store.venue_store import VenueStore
 from darkpool.submitter import FeeLimits, Submitter
 from darkpool.sweep import release
+from darkpool.tenure import Tenure
 from darkpool.threads import Threads
 from darkpool.types import Address, PrivateKey, Quanta, Signature, Tick, TokenIndex
 from darkpool.venue import Venue
@@ -85,7 +87,8 @@ class PlainCommittee:
     keystores: dict[Address, Keystore]
     signers: Signers = field(default_factory=signers)
     dealt: Sequence[Seat] = field(default_factory=seats)
-    ask_all: Callable[[Message], Awaitable[tuple[dict[int, Message], str]]] | None = None
+    staged: dict[str, object] = field(default_factory=dict)
+    answers: Callable[[Message], Awaitable[tuple[dict[int, Message], dict[int, DarkpoolError]]]] | None = None
     fault: str = ""
     away: str = ""
     aborts: bool = False
@@ -93,6 +96,9 @@ class PlainCommittee:
 
     def extended(self, *_: int) -> None:
         pass
+
+    def in_office(self, tenure: Tenure) -> None:
+        self.signers = tenure.signers
 
     async def ready(self, *_: int) -> None:
         pass
@@ -159,6 +165,16 @@ class PlainCommittee:
         return auction.clear(
             plain, market.grid.levels, sealed.reference, market.pressure_ticks, market.min_volume
         )
+
+    async def ask(self, _: int, request: Message, _seconds: float) -> Message:
+        """Its members clear in the clear, so they have no shares to make anew."""
+        return Message(request.op, sharing_fields(self.dealt[0].committee))
+
+    async def some(self, request: Message, *_: object) -> tuple[dict[int, Message], dict[int, DarkpoolError]]:
+        if self.answers is not None and request.op in {"succeed", "propose"}:
+            return await self.answers(request)
+        reply = Message(request.op, {"sharing": "", **self.staged})
+        return dict.fromkeys(self.signers.addresses, reply), {}
 
     async def conclude(
         self, terms: Terms, sealed: SealedList, _: Callable[[RoundResult], bytes], reason: str
@@ -287,18 +303,13 @@ class PlainVenue:
                 own.events,
             )
             venue.markets = own.markets
-            yield await stack.enter_async_context(_taking_orders(venue))
+            await stack.enter_async_context(venue.intake)
+            yield venue
 
     async def expire(self) -> None:
         """So much time passes that what has not landed never will."""
         await self.threads.chain(self.chain.advance, self.view.terms.settle_window + 60)
         await self.engine.follow_chain()
-
-
-@asynccontextmanager
-async def _taking_orders(venue: Venue) -> AsyncIterator[Venue]:
-    async with venue.intake:
-        yield venue
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
@@ -35,7 +36,7 @@ from darkpool.netting import Signers
 from darkpool.store.records import FillState, OrderState
 from darkpool.tenure import Tenure
 from darkpool.tenure_file import Planned
-from tests.client.carriers import Lying
+from tests.client.carriers import Carrier, Lying, submits
 from tests.client.plain_venue import OPERATOR, THRESHOLD, URL, PlainVenue, plain_venue, seats
 from tests.client.serving import served
 from tests.client.test_trading import buy, sell
@@ -73,17 +74,20 @@ def with_plan(v: PlainVenue, dealt: Sequence[Seat], plan: Planned | None) -> Non
     """Members that have that plan in their folders answer as they do."""
     state, chain = v.engine.state, v.chain
 
-    async def ask_all(request: Message) -> tuple[dict[int, Message], str]:
+    async def answers(request: Message) -> tuple[dict[int, Message], dict[int, DarkpoolError]]:
         handler = {"succeed": succeed, "propose": propose}[request.op]
-        found, reason = {}, ""
+        found, missing = {}, {}
         for number, seat in enumerate(dealt):
             try:
                 found[number] = await v.threads.chain(handler, seat, state, plan, chain, request)
             except DarkpoolError as error:
-                reason = str(error)
-        return found, reason
+                missing[number] = error
+        return found, missing
 
-    v.committee.ask_all = ask_all
+    v.committee.answers = answers
+    if plan is not None:
+        following = plan.tenure
+        v.committee.staged = {"epoch": following.key_epoch, "key_id": following.key.key_id.hex()}
 
 
 async def changed(v: PlainVenue, dealt: Sequence[Seat]) -> None:
@@ -182,6 +186,35 @@ def test_a_member_is_replaced_on_chain_and_in_the_log(
         with pytest.raises(ConfigError, match="committee"):
             async with v.trader("ada", transport=liar):
                 pass
+
+    played(tmp_path, scenario)
+
+
+class Turning(Carrier):
+    """The key changes while an order is on its way."""
+
+    def __init__(self, v: PlainVenue) -> None:
+        super().__init__(v.transport)
+        self._v, self.turned = v, False
+
+    async def carry(self, request: httpx.Request) -> httpx.Response:
+        if submits(request) and not self.turned:
+            self.turned = True
+            await changed(self._v, rotated())
+        return await super().carry(request)
+
+
+def test_an_order_on_its_way_is_sealed_anew_for_the_new_key(tmp_path: Path) -> None:
+    async def scenario(v: PlainVenue) -> None:
+        turning = Turning(v)
+        async with v.trader("ada", transport=turning) as ada:
+            await v.deposit(ada)
+            placed = await ada.submit(buy("1"))
+        assert turning.turned
+        (order,) = v.engine.state.books[v.view.terms.market.id].standing
+        assert order.hash == placed.hash
+        assert order.statement.key_id == rotated()[0].committee.key.key_id
+        assert [path for _, path in turning.seen].count("/v1/orders") == 2
 
     played(tmp_path, scenario)
 

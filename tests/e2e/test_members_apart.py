@@ -1,4 +1,4 @@
-"""Five members as services of their own, at addresses of their own, and a venue that only has committee.json."""
+"""Five members as services of their own, at addresses of their own; the venue has committee.json alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from darkpool.cli.app import app
 from darkpool.committee.directory import COMMITTEE
 from darkpool.committee.joining import INTRODUCTION
 from darkpool.deployment import Deployment
@@ -36,10 +38,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 def darkpool(*words: str | Path) -> dict[str, Any]:
     """What the command prints with --json."""
-    done = subprocess.run(
-        [*COMMAND, *map(str, words), "--json"], capture_output=True, text=True, check=False, env=ENVIRONMENT
-    )
-    assert done.returncode == 0, done.stderr
+    done = CliRunner().invoke(app, [*map(str, words), "--json"], catch_exceptions=False)
     return dict(json.loads(done.stdout))
 
 
