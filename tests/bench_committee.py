@@ -33,6 +33,13 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _FIELDS = slice(11, 15)  # of /proc/PID/stat after the name: its times and those of its ended children
 _GROUP = 2
 _STEP_SECONDS = 600
+_NOTES = (
+    "Each round was run once: its list cannot be cleared again.",
+    (
+        "A step's share is of all that came since the step before it: the auction counts as crosses, the "
+        "comparisons as cut and nets."
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +128,7 @@ def committees(scale: Scale, seats: Sequence[Seat]) -> Part:
         series.append(Series(f"{name}: processor time of all members", "n", "s", points, claim))
         four, total = found[4], sum(found[4].steps.values())
         figures += [
-            Figure(f"{name}, n = 4: {step}, of the time of all steps", 100 * seconds / total, "%")
+            Figure(f"{name}, n = 4: share of {step}", 100 * seconds / total, "%")
             for step, seconds in four.steps.items()
         ]
         lied = measured(scale.profile, dealt[4], orders, accounts, "wrong_partial")
@@ -130,4 +137,4 @@ def committees(scale: Scale, seats: Sequence[Seat]) -> Part:
             Figure(f"{name}, n = 4: a wrong partial decryption, longer by", lied.seconds - four.seconds, "s"),
             Figure(f"{name}, n = 4: a wrong partial decryption, more processor time", more, "s"),
         ]
-    return Part(figures, series, ["Each round was run once: its list cannot be cleared again."])
+    return Part(figures, series, _NOTES)

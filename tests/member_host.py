@@ -104,7 +104,7 @@ class Circle:
 
     def ask(self, op: str, blobs: Sequence[bytes] = (), **fields: Any) -> dict[int, Message]:  # noqa: ANN401
         """All of them the same at once; their replies."""
-        return self.ask_each(op, {i: fields for i in self.hosts}, blobs)
+        return self.ask_each(op, dict.fromkeys(self.hosts, fields), blobs)
 
     def ask_each(
         self, op: str, fields: Mapping[int, Mapping[str, Any]], blobs: Sequence[bytes] = ()

@@ -1,4 +1,4 @@
-"""A member's owner agrees to a replacement only if nothing else is changed by it; a successor takes a place."""
+"""A member's owner agrees to a replacement if it changes nothing else; a successor takes its place."""
 
 from __future__ import annotations
 

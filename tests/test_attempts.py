@@ -1,10 +1,9 @@
-"""Who plays next: a liar costs attempts, not the list; nobody plays with whom it charged, or who charged it."""
+"""Who plays next: a liar costs attempts, not the list; who charged another never plays with it again."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -215,7 +214,7 @@ class Game:
             return 0
         key = position(attempts)
         if key not in self._known:
-            ends = {}
+            ends = dict[object, Attempts]()
             for reports in self._moves(players):
                 after = copy_of(attempts)
                 after.failed(players, reports)
@@ -241,8 +240,10 @@ class Game:
 
 def copy_of(a: Attempts) -> Attempts:
     """As far as `position` tells."""
-    sets = {"_doubted": set(a._doubted), "_tried": set(a._tried), "_again": set(a._again)}
-    return replace(a, charged=dict(a.charged), failures=[], _suspected=Counter(a._suspected), **sets)
+    suspected = Counter(a._suspected)
+    known = Attempts(a.quorum, dict(a.charged), [], set(a._doubted), suspected, set(a._tried), set(a._again))
+    assert position(known) == position(a)
+    return known
 
 
 def position(attempts: Attempts) -> object:

@@ -75,7 +75,7 @@ def assert_all_charge(
 def test_without_a_lie_everybody_has_the_plaintexts(tmp_path: Path) -> None:
     async def body() -> None:
         _, outcome = await decrypt(tmp_path, lambda _s, _r, body: body)
-        assert outcome == dict.fromkeys(HONEST, list(PLAIN))
+        assert outcome == {i: list(PLAIN) for i in HONEST}
 
     run(body())
 
@@ -88,7 +88,7 @@ def test_the_sign_of_a_partial_matters_to_nobody(tmp_path: Path) -> None:
 
     async def body() -> None:
         _, outcome = await decrypt(tmp_path, say)
-        assert outcome == dict.fromkeys(HONEST, list(PLAIN))
+        assert outcome == {i: list(PLAIN) for i in HONEST}
 
     run(body())
 
@@ -201,7 +201,7 @@ def forged(**changes: object) -> bytes:
     return bytes(Heard(**{**parts, **changes}))
 
 
-OTHER = int(3).to_bytes(WIDTH)
+OTHER = (3).to_bytes(WIDTH)
 SHOWN: dict[str, Callable[[], bytes]] = {
     "what it was sent": helped,
     "another body": lambda: forged(body=OTHER),

@@ -157,7 +157,10 @@ def test_a_lie_in_the_last_step_may_leave_the_liar_with_a_result_that_is_never_s
 
 
 @pytest.mark.parametrize("step", ["nets", *seldom("curves/partials", "crosses")])
-def test_a_dead_member_ends_the_round_once_it_does_not_come_back(tmp_path: Path, step: str) -> None:
+def test_a_dead_member_ends_the_round_once_it_does_not_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    monkeypatch.setattr("darkpool.committee.coordinator.RETURN_SECONDS", 1.0)
     with lying(tmp_path) as liar:
         committee = liar.committee.house.engine.committee
         liar.committee.run(committee.ready(0, 1))

@@ -132,13 +132,15 @@ class TestPins:
             code = bytes([k]) * 32
             assert store.pinned(replace(other, code=code)) == code
         assert store.pinned(replace(first, code=b"")) == first.code
+        assert store.revealed(first.digest) == ["Price", "price", "prices"]
+        assert store.revealed(digest("another")) == []
 
-    def test_a_database_that_is_away_pins_nothing(self, url: str, store: MemberStore) -> None:
+    def test_a_database_that_is_away_pins_nothing(self, store: MemberStore) -> None:
         """The member then ends the attempt: a value nobody keeps could be another one the next time."""
         row = PinRow(digest("list"), "price", b"1" * 32)
         with pytest.MonkeyPatch.context() as patch:
 
-            def away(self: Database, what: str) -> NoReturn:
+            def away(_: Database, what: str) -> NoReturn:
                 raise StoreError(f"{what}: away")
 
             patch.setattr(Database, "writing", away)

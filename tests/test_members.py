@@ -69,7 +69,7 @@ def test_members_killed_one_by_one_come_back_and_find_each_other(homes: list[Pat
             for link in links:
                 while await peers(link) < 2:  # noqa: ASYNC110 - members do not announce it
                     await asyncio.sleep(0.005)
-            request = Message("start", {"generation": generation})
+            request = Message("start", {"generation": generation, "members": [1, 2, 3]})
             replies = await asyncio.gather(*(link.ask(request, LIMIT) for link in links))
             assert [reply.op for reply in replies] == ["started"] * 3
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,7 +18,7 @@ from api.venue import VenueOf
 from commitments.errors import DecodeError
 from compliance.office import Office
 from darkpool import jsontext
-from darkpool.errors import ConfigError
+from darkpool.errors import ConfigError, PeerFault, Unavailable
 from darkpool.jsonfields import hex_text
 from darkpool.tenure_file import Planned, planned
 from darkpool.types import address_hex
@@ -69,6 +71,15 @@ async def _noted(venue: Venue, office: Office | None, what: str, wanted: Planned
         await office.operator(what, venue.operator, {"committee": hex_text(wanted.tenure.hash)})
 
 
+@contextmanager
+def _shown() -> Iterator[None]:
+    """The operator may know which member refuses, and why."""
+    try:
+        yield
+    except PeerFault as error:
+        raise Unavailable(error.message, "committee", error.hint) from None
+
+
 @router.post(
     "/propose",
     responses=refusals(*_CODES, "refused", parameters=False),
@@ -78,7 +89,8 @@ async def propose(request: Request, venue: VenueOf, body: Body, office: AnyOffic
     """Have 2t+1 members in office sign the next committee for the vault. Nothing has changed yet."""
     wanted = _planned(request, body)
     await _noted(venue, office, "propose-committee", wanted)
-    found = await venue.propose_committee(wanted)
+    with _shown():
+        found = await venue.propose_committee(wanted)
     return Proposal(
         found.epoch,
         [address_hex(member) for member in found.members],
@@ -105,5 +117,6 @@ async def change(request: Request, venue: VenueOf, body: Body, office: AnyOffice
     """Put the next committee into office in the log; under a new key, standing orders are released."""
     wanted = _planned(request, body)
     await _noted(venue, office, "change-committee", wanted)
-    done = await venue.change_committee(wanted)
+    with _shown():
+        done = await venue.change_committee(wanted)
     return InOffice(wanted.tenure.key_epoch, done.sequence, len(done.effects.ended))

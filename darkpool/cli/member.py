@@ -145,9 +145,8 @@ def serve(home: HomeArgument) -> None:
         raise ConfigError(f"{home}: its member runs already", "end it first, or use darkpool member status")
     index = directory.members.index(me) + 1
     waits = "" if (home / SEAT).exists() else "waits for its share; "
-    typer.echo(
-        f"member {index} at {me.host}:{me.port}, committee {directory.code}; {waits}log: {home / 'member.log'}"
-    )
+    place = f"member {index} at {me.host}:{me.port}"
+    typer.echo(f"{place}, committee {directory.code}; {waits}log: {home / 'member.log'}")
     node.run(home, watched=False)
 
 
@@ -342,5 +341,9 @@ def replace(
     except VerificationError as error:
         raise PeerFault(f"{introduction}: {error}", "have the successor make a home of its own") from None
     joining.write_public(out, made.encode())
-    text = f"{out}  to everybody; its code is {made.code}. Member {index}: {made.member(index)}"
+    place = made.member(index)
+    text = (
+        f"{out}  to everybody, its code is {made.code}: the members agree to it, member {index} at "
+        f"{place.host}:{place.port} succeeds; then restart the venue with it as its committee.json"
+    )
     say({"committee": str(out), "code": made.code}, text, as_json=as_json)

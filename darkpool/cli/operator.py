@@ -19,8 +19,10 @@ operator.add_typer(committee.committee, name="committee")
 _EXPIRES_SECONDS = 30
 
 
-def call(data: Path, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:  # noqa: ANN401
-    """The API's answer to a request that the operator signs.
+def call(
+    data: Path, method: str, path: str, body: Mapping[str, object] | None = None, seconds: float = 60
+) -> Any:  # noqa: ANN401
+    """The API's answer, within so many seconds, to a request that the operator signs.
 
     Raises OrderRefused with the problem's own words and code, ConfigError, PeerFault.
     """
@@ -45,9 +47,8 @@ def call(data: Path, method: str, path: str, body: Mapping[str, object] | None =
         "Content-Type": "application/json",
     }
     try:
-        answer = httpx.request(
-            method, settings.api_url + path, content=content, headers=headers, timeout=60, trust_env=False
-        )
+        with httpx.Client(trust_env=False, timeout=seconds) as client:
+            answer = client.request(method, settings.api_url + path, content=content, headers=headers)
     except httpx.HTTPError as error:
         raise PeerFault(f"no answer ({type(error).__name__})", "is it up?", "venue") from None
     document = answer.json() if answer.content else {}

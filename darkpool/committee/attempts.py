@@ -54,6 +54,13 @@ class Attempts:
         ready = tuple(evaluating)
         return min(left, key=lambda s: (self._doubts(s), s != ready, -len(s), s), default=None)
 
+    def charge(self, players: tuple[int, ...], reports: Mapping[int, Sequence[Blame]]) -> bool:
+        """Keep what players charged one another with and gave a reason for; whether there is any of it."""
+        charges = [(i, b) for i, blame in reports.items() for b in blame if b.member in players]
+        hard = {(i, b.member): b for i, b in charges if b.charge not in _SOFT}
+        self.charged |= hard
+        return bool(hard)
+
     def failed(self, players: tuple[int, ...], reports: Mapping[int, Sequence[Blame]]) -> None:
         """An attempt failed; whom each of its players charged.
 
@@ -62,11 +69,10 @@ class Attempts:
         """
         self.failures.append(Failure(players, {i: tuple(blame) for i, blame in reports.items()}))
         charges = [(i, b) for i, blame in reports.items() for b in blame if b.member in players]
-        hard = {(i, b.member): b for i, b in charges if b.charge not in _SOFT}
+        hard = self.charge(players, reports)
         gone = {(i, b.member) for i, b in charges if b.charge is Charge.GONE}
         said_why = {i for i, b in charges if b.charge is not Charge.ABORTED}
         aborted = {b.member for _, b in charges if b.charge is Charge.ABORTED} - said_why
-        self.charged |= hard
         if not hard:
             self._doubted |= gone
         if not hard and not gone:

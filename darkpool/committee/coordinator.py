@@ -218,10 +218,12 @@ class Coordinator(MemberLinks):
             said = await self._replies(request, players, lambda s: bool(s.faults))
             known |= said.replies
             best = next(iter(groups(self.signers, known, digest_of)), None)
-            if best is not None and len(best.replies) >= self.quorum:
-                break
             reason = reason or said.reason
-            attempts.failed(players, {i: self._charges(m) for i, m in said.refused.items()})
+            reports = {i: self._charges(m) for i, m in said.refused.items()}
+            if best is not None and len(best.replies) >= self.quorum:
+                attempts.charge(players, reports)
+                break
+            attempts.failed(players, reports)
             if best is not None and len(best.replies) > self.signers.threshold:
                 await self._adopted(sealed, best, digest_of)
                 known |= best.replies

@@ -79,6 +79,11 @@ class MemberLinks:
         said += [f"member {i} waits for its share" for i, f in self._followers.items() if f.waits]
         return "; ".join([*said, *(f"member {i} does not follow: {f}" for i, f in self.faults.items())])
 
+    def check_all_here(self) -> None:
+        """Raises Unavailable if there is a member without a link."""
+        if not all(link.connected for link in self._links.values()):
+            raise Unavailable(f"committee: {self.away}", "committee", "bring them back: this needs all")
+
     @property
     def short(self) -> str:
         """Why no round can be cleared now: fewer than 2t+1 members are here and follow."""

@@ -20,6 +20,7 @@ async def stage(links: MemberLinks, replaced: tuple[int, ...]) -> None:
 
     Raises PeerFault or Unavailable, and then nobody keeps one: all must be here for it.
     """
+    links.check_all_here()
     threshold, indices = links.signers.threshold, sorted(links.signers.addresses)
     staying = [i for i in indices if i not in replaced]
     said = {i: await links.ask(i, Message("sharing"), SECONDS) for i in staying}
@@ -52,8 +53,9 @@ async def withdraw(links: MemberLinks) -> None:
 async def check_dealt(links: MemberLinks, following: Tenure) -> None:
     """Whoever stays in office under another key has staged the seat of it that was dealt to it.
 
-    Raises PeerFault or Unavailable.
+    Raises PeerFault or Unavailable: all must be here for it.
     """
+    links.check_all_here()
     members = following.signers.addresses.values()
     staying = [i for i, address in links.signers.addresses.items() if address in members]
     replies, missing = await links.some(Message("staged"), SECONDS, staying)

@@ -44,8 +44,9 @@ def darkpool(*words: str | Path) -> dict[str, Any]:
 
 @dataclass
 class Apart(VenueOnChain):
-    """A venue whose five members live in homes beside its folder, each at an address of its own."""
+    """A venue whose members live in homes beside its folder, each at an address of its own."""
 
+    indices: range = MEMBERS
     codes: set[str] = field(default_factory=set)
     _processes: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -56,13 +57,13 @@ class Apart(VenueOnChain):
         """The ceremony, at the first start."""
         out = self.folder.parent / "dealt"
         if not out.exists():
-            for index in MEMBERS:
+            for index in self.indices:
                 place = ("--host", f"127.0.0.{index + 1}", "--port", str(free_ports(1)[0]))
                 darkpool("member", "init", self.home(index), *place)
-            files = [self.home(index) / INTRODUCTION for index in MEMBERS]
+            files = [self.home(index) / INTRODUCTION for index in self.indices]
             options = ("--data", self.folder, "--out", out, "--profile", "insecure-test")
             self.codes.add(darkpool("operator", "committee", "deal", *files, *options)["code"])
-            for index in MEMBERS:
+            for index in self.indices:
                 said = darkpool(
                     "member", "join", self.home(index), out / f"seat-{index}.sealed", out / COMMITTEE
                 )
@@ -96,15 +97,18 @@ class Apart(VenueOnChain):
 
     @contextmanager
     def members(self) -> Iterator[None]:
-        """All five, for the length of the block."""
-        deployment = self._deployed()
+        """All, for the length of the block; and any other served in it."""
         with ExitStack() as stack:
-            for index in MEMBERS:
-                words = ("--rpc-url", self.chain_url, "--vault", address_hex(deployment.vault))
-                darkpool("member", "follow", self.home(index), *words)
+            stack.callback(lambda: [self.end(index, signal.SIGKILL) for index in list(self._processes)])
+            for index in self.indices:
+                self.follow(index)
                 self.serve(index)
-                stack.callback(lambda i: i in self._processes and self.end(i, signal.SIGKILL), index)
             yield
+
+    def follow(self, index: int) -> None:
+        """Have a member check the chain by itself."""
+        vault = address_hex(self._deployed().vault)
+        darkpool("member", "follow", self.home(index), "--rpc-url", self.chain_url, "--vault", vault)
 
     def _deployed(self) -> Deployment:
         ends = time.monotonic() + SECONDS

@@ -1,0 +1,206 @@
+"""A member to be gets its share from those that stay, if their owners agree, and of the sharing they have."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from commitments.errors import VerificationError
+from commitments.params import INSECURE_TEST
+from commitments.threshold import combine, partial
+from darkpool.committee import changing
+from darkpool.committee.changing import reshare, sharing_fields
+from darkpool.committee.home import SEAT
+from darkpool.committee.seat import Seat
+from darkpool.committee.staging import NEXT
+from darkpool.committee.successor import Successor
+from darkpool.eip712 import address_of, fresh_key
+from darkpool.errors import DarkpoolError
+from darkpool.house import signers_of
+from darkpool.message import Message
+from darkpool.netting import Signers
+from darkpool.tenure import Tenure
+from darkpool.tenure_file import Planned
+from tests.encrypted import seats
+from tests.mesh_support import Meshes, group, run
+
+SEATS = seats(INSECURE_TEST, 4)
+KEY = fresh_key()
+PRESENT = Tenure(signers_of(SEATS), SEATS[0].committee.key)
+STAYING = (1, 2, 4)
+
+
+def plan(*replaced: int, key_epoch: int = 1) -> Planned:
+    """The successor at those indices."""
+    addresses = {i: address_of(KEY) if i in replaced else a for i, a in PRESENT.signers.addresses.items()}
+    return Planned(Tenure(Signers(1, addresses), PRESENT.key, key_epoch))
+
+
+def request(**changes: object) -> Message:
+    fields: dict[str, object] = {"session": "ab" * 32, "replaced": [3], "dealers": [1, 2]}
+    message = Message("reshare", {**sharing_fields(SEATS[0].committee), **fields, **changes})
+    return Message.decode(message.encode())
+
+
+class Four:
+    """Homes of four, of whom the third waits for its share."""
+
+    def __init__(self, folder: Path) -> None:
+        self.homes = {i: folder / f"home-{i}" for i in (1, 2, 3, 4)}
+        for index, home in self.homes.items():
+            home.mkdir()
+            if index != 3:
+                SEATS[index - 1].save(home / SEAT)
+        self.successor = Successor(3, 4, KEY, self.homes[3])
+
+    async def asked(
+        self, meshes: Meshes, told: Message, plans: dict[int, Planned | None] | None = None
+    ) -> dict[int, Message | DarkpoolError]:
+        """What each answers: the members to `request`, the successor to what it is told."""
+        self.successor.mesh = meshes.members[3]
+
+        async def member(index: int) -> Message:
+            planned = plan(3) if plans is None else plans.get(index, plan(3))
+            mesh, home = meshes.members[index], self.homes[index]
+            return await reshare(request(), SEATS[index - 1], home, mesh, PRESENT, planned)
+
+        work = [member(i) for i in STAYING] + [self.successor.handle(told)]
+        found = await asyncio.gather(*work, return_exceptions=True)
+        for one in found:
+            if not isinstance(one, Message | DarkpoolError):
+                raise one
+        return dict(zip((*STAYING, 3), found, strict=True))  # type: ignore[arg-type]
+
+    def seats(self) -> set[str]:
+        return {f"{home.name}/{path.name}" for home in self.homes.values() for path in home.glob("seat*")}
+
+
+@pytest.fixture
+def four(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Four:
+    monkeypatch.setattr(changing, "STEP_SECONDS", 1.0)
+    return Four(tmp_path)
+
+
+PRESENT_SEATS = {f"home-{i}/{SEAT}" for i in STAYING}
+
+
+def test_it_waits_gets_its_share_and_has_its_seat_when_the_log_has_it_in_office(
+    four: Four, tmp_path: Path
+) -> None:
+    async def body() -> None:
+        async with group(tmp_path, 4) as meshes:
+            four.successor.mesh = meshes.members[3]
+            status = await four.successor.handle(Message("status"))
+            assert status.fields == {"size": 0, "peers": [1, 2, 4], "waits": True, "staged": False}
+            answers = await four.asked(meshes, request())
+            assert {m.op for m in answers.values() if isinstance(m, Message)} == {"staged"}
+            assert len({str(m.fields) for m in answers.values() if isinstance(m, Message)}) == 1
+            for epoch in (0, 2):
+                seat = Message("seat", {"key_epoch": epoch})
+                assert (await four.successor.handle(seat)).op == "waits"
+                assert not four.successor.over
+            assert (await four.successor.handle(Message("status"))).fields["staged"] is True
+            seat = Message("seat", {"key_epoch": 1})
+            assert [(await four.successor.handle(seat)).op for _ in range(2)] == ["seated"] * 2
+            assert four.successor.over
+
+    run(body())
+    following = {i: Seat.load(four.homes[i] / f"seat{NEXT}") for i in STAYING}
+    mine = Seat.load(four.homes[3] / SEAT)
+    assert (mine.index, mine.signing_key, mine.committee) == (3, KEY, following[1].committee)
+    public, c = mine.committee, mine.committee.key.encrypt(5, 7)
+    assert combine(public, c, {i: partial(public, s.share, c) for i, s in ((3, mine), (4, following[4]))})
+    with pytest.raises(VerificationError):
+        combine(public, c, {i: partial(public, s.share, c) for i, s in ((3, SEATS[2]), (4, following[4]))})
+
+
+def test_what_the_members_gave_up_is_erased(four: Four, tmp_path: Path) -> None:
+    async def body() -> None:
+        async with group(tmp_path, 4) as meshes:
+            await four.asked(meshes, request())
+            assert "home-3/seat.next.json" in four.seats()
+            assert (await four.successor.handle(Message("withdraw"))).op == "withdrawn"
+            assert not any(name.startswith("home-3") for name in four.seats())
+            assert (await four.successor.handle(Message("seat", {"key_epoch": 1}))).op == "waits"
+            assert not four.successor.over
+
+    run(body())
+
+
+@pytest.mark.parametrize(
+    "planned",
+    [None, plan(), plan(2), plan(2, 3), plan(3, key_epoch=1)],
+    ids=["none", "nobody", "another", "one more", "this one"],
+)
+def test_nobody_is_replaced_whom_an_owner_does_not_want_replaced(
+    four: Four, tmp_path: Path, planned: Planned | None
+) -> None:
+    """One owner's word is enough to stop it."""
+
+    async def body() -> None:
+        async with group(tmp_path, 4) as meshes:
+            answers = await four.asked(meshes, request(), {2: planned})
+            agrees = planned is not None and planned.same(plan(3).tenure)
+            assert isinstance(answers[2], Message) == agrees
+            if not agrees:
+                assert "not whom this member's folder wants replaced" in str(answers[2])
+                assert four.seats() == PRESENT_SEATS
+
+    run(body())
+
+
+SHARING = sharing_fields(SEATS[0].committee)
+WRONG: dict[str, Callable[[], dict[str, Any]]] = {
+    "values": lambda: {"values": list(reversed(SHARING["values"]))},  # type: ignore[call-overload]
+    "no values": lambda: {"values": []},
+    "epoch": lambda: {"epoch": 1},
+    "epoch and scale": lambda: {"epoch": 1, "scale": 1},
+    "key": lambda: sharing_fields(seats(INSECURE_TEST, 4)[0].committee),
+    "dealers": lambda: {"dealers": [1, 4]},
+    "another try": lambda: {"session": "cd" * 32},
+    "others too": lambda: {"replaced": [2, 3], "dealers": [1, 4]},
+    "not itself": lambda: {"replaced": [2], "dealers": [1, 3]},
+    "nobody": lambda: {"replaced": [], "dealers": [1, 2, 3, 4]},
+    "all": lambda: {"replaced": [1, 2, 3, 4], "dealers": []},
+    "nonsense": lambda: {"replaced": "3"},
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_told_another_sharing_or_change_it_fails_and_nothing_is_kept(
+    four: Four, tmp_path: Path, name: str
+) -> None:
+    async def body() -> None:
+        async with group(tmp_path, 4) as meshes:
+            answers = await four.asked(meshes, request(**WRONG[name]()))
+            reply = answers.pop(3)
+            assert isinstance(reply, Message)
+            assert (reply.op, reply.fields["retry"]) == ("refused", False)
+            assert all(isinstance(answer, DarkpoolError) for answer in answers.values())
+            assert four.seats() == PRESENT_SEATS
+
+    run(body())
+
+
+@pytest.mark.parametrize(
+    "op", ["sign", "clear", "append", "ready", "settle", "succeed", "propose", "sharing"]
+)
+def test_it_does_nothing_else_yet(four: Four, op: str) -> None:
+    reply = asyncio.run(four.successor.handle(Message(op)))
+    assert (reply.op, reply.fields["retry"]) == ("refused", True)
+
+
+@pytest.mark.parametrize("fields", [{}, {"key_epoch": -1}, {"key_epoch": "1"}, {"key_epoch": 1 << 16}])
+def test_it_takes_no_seat_of_an_epoch_that_is_none(four: Four, fields: dict[str, object]) -> None:
+    reply = asyncio.run(four.successor.handle(Message("seat", fields)))
+    assert (reply.op, four.successor.over) == ("refused", False)
+
+
+def test_a_plan_of_the_same_members_replaces_nobody() -> None:
+    assert changing.successors(PRESENT, replace(PRESENT, key_epoch=1)) == ()
+    assert changing.successors(PRESENT, plan(3).tenure) == (3,)
