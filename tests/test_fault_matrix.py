@@ -36,7 +36,7 @@ from tests.faulty_member import FAULT, set_fault
 HONEST, FAULTY = "darkpool.committee.node", "tests.faulty_member"
 LIAR = 2
 STEP_SECONDS = 8
-BOUND_SECONDS = 60.0
+BOUND_SECONDS = 90.0
 LEVELS = 8  # two ciphertexts under test keys, so that member 2 combines one and helps with the other
 ORDERS = (
     PlainOrder("A", Side.BUY, Tick(5), Lots(30)),

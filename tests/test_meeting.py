@@ -35,9 +35,14 @@ def test_holders_of_a_certificate_of_the_committee_are_let_in(group: Fellowship)
                 link = await where.dial(1, who)
                 assert link is not None, where.trouble
                 assert link._writer.get_extra_info("ssl_object").version() == "TLSv1.3"
+                end = (await member.came.get())[1]
+                for writer in (link._writer, end._writer):
+                    options = writer.get_extra_info("socket")
+                    assert options.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+                    assert options.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
                 link.send(Kind.STEP, bytes(1 << 21))
                 assert await link.receive() == (Kind.STEP, bytes(1 << 21))
-                assert (await member.came.get())[0] == who
+                assert end.name == ("coordinator" if who == COORDINATOR else f"member {who}")
                 await closed(link)
                 assert not where.trouble
             assert not member.meeting.trouble

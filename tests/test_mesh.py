@@ -86,6 +86,28 @@ def test_only_the_players_of_a_session_wait_for_one_another_and_can_end_it(tmp_p
     run(body())
 
 
+def test_who_waits_for_another_is_not_taken_for_silent(tmp_path: Path) -> None:
+    """Else a member that says nothing to one other would have that one charged by all."""
+
+    async def body() -> None:
+        async with meshes(tmp_path) as members:
+            waiting = asyncio.create_task(step(members[3], "b", seconds=4 * SHORT))
+            await settle(lambda: all(SESSION in members[i]._aborted[3] for i in (1, 2)))  # its time is up
+            members[1].abort(SESSION, "step a: no answer from members [2]")
+            with pytest.raises(module.Absent) as silent:
+                await waiting
+            assert (silent.value.members, silent.value.late) == ((2,), True)
+            waiting = asyncio.create_task(step(members[3], "b", OTHER, seconds=4 * SHORT))
+            await settle(lambda: all(OTHER in members[i]._aborted[3] for i in (1, 2)))
+            for index in (1, 2):
+                members[index].abort(OTHER, "no answer")
+            with pytest.raises(module.Abandoned) as ended:
+                await waiting
+            assert ended.value.members == (1, 2)
+
+    run(body())
+
+
 def test_who_is_missed_is_told_from_who_ended_it(tmp_path: Path) -> None:
     """A charge depends on it: late, gone, or given up."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +14,13 @@ import pytest
 from commitments.errors import VerificationError
 from commitments.params import INSECURE_TEST
 from commitments.threshold import combine, partial
-from darkpool.committee import changing
+from darkpool.committee import changing, follower
 from darkpool.committee.changing import reshare, sharing_fields
+from darkpool.committee.follower import Follower
 from darkpool.committee.home import SEAT
+from darkpool.committee.meeting import Group, Sockets
+from darkpool.committee.member_link import MemberLink
+from darkpool.committee.node import Node, Over
 from darkpool.committee.seat import Seat
 from darkpool.committee.staging import NEXT
 from darkpool.committee.successor import Successor
@@ -27,6 +32,7 @@ from darkpool.netting import Signers
 from darkpool.tenure import Tenure
 from darkpool.tenure_file import Planned
 from tests.encrypted import seats
+from tests.fellowship import until
 from tests.mesh_support import Meshes, group, run
 
 SEATS = seats(INSECURE_TEST, 4)
@@ -114,7 +120,8 @@ def test_it_waits_gets_its_share_and_has_its_seat_when_the_log_has_it_in_office(
     mine = Seat.load(four.homes[3] / SEAT)
     assert (mine.index, mine.signing_key, mine.committee) == (3, KEY, following[1].committee)
     public, c = mine.committee, mine.committee.key.encrypt(5, 7)
-    assert combine(public, c, {i: partial(public, s.share, c) for i, s in ((3, mine), (4, following[4]))})
+    opened = combine(public, c, {i: partial(public, s.share, c) for i, s in ((3, mine), (4, following[4]))})
+    assert opened.plaintext == 5
     with pytest.raises(VerificationError):
         combine(public, c, {i: partial(public, s.share, c) for i, s in ((3, SEATS[2]), (4, following[4]))})
 
@@ -199,6 +206,40 @@ def test_it_does_nothing_else_yet(four: Four, op: str) -> None:
 def test_it_takes_no_seat_of_an_epoch_that_is_none(four: Four, fields: dict[str, object]) -> None:
     reply = asyncio.run(four.successor.handle(Message("seat", fields)))
     assert (reply.op, four.successor.over) == ("refused", False)
+
+
+def test_its_node_ends_once_the_venue_has_told_it_of_its_epoch(
+    four: Four, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower, "WAIT_SECONDS", 0.02)
+    in_office = [0]
+
+    async def read(_first: int, _limit: int) -> list[bytes]:
+        raise AssertionError("it takes no entries yet")
+
+    async def body() -> None:
+        with tempfile.TemporaryDirectory(prefix="dp-") as folder:
+            meeting = Sockets(Path(folder), Group.of(SEATS[0].committee))
+            serving = asyncio.create_task(Node(four.successor, meeting).serve())
+            link = MemberLink(meeting, 3)
+            following = Follower(link, read, 9, lambda: in_office[-1])
+            await until(lambda: following.waits)
+            changing.stage(_at_epoch_1(SEATS[2]), four.homes[3])
+            await asyncio.sleep(0.1)
+            assert not serving.done()
+            in_office.append(1)
+            with pytest.raises(ExceptionGroup) as ended:
+                await serving
+            assert ended.value.subgroup(Over) is not None
+            await following.close()
+            await link.close()
+
+    run(body())
+    assert (four.homes[3] / SEAT).exists()
+
+
+def _at_epoch_1(seat: Seat) -> Seat:
+    return replace(seat, committee=replace(seat.committee, epoch=1))
 
 
 def test_a_plan_of_the_same_members_replaces_nobody() -> None:

@@ -29,7 +29,7 @@ class Charge(StrEnum):
     ABORTED = "aborted"
     """It ended the attempt for all. It may have had reason: see its own charges."""
     SILENT = "silent"
-    """No message in time. It may be slow, or the link."""
+    """No message in time, nor a word that it waits for another itself. It may be slow, or the link."""
     GONE = "gone"
     """Its connection was lost or not there. It may have crashed, or the network."""
     UNSIGNED = "unsigned"

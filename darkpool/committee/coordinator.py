@@ -33,7 +33,7 @@ from darkpool.settlement import Settlement, ordered_signatures
 from darkpool.settlement import digest as settlement_digest
 from darkpool.types import Signature
 
-START_SECONDS: Final = 90.0
+START_SECONDS: Final = 45.0
 MEET_SECONDS: Final = 10.0
 CLEAR_SECONDS: Final = 120  # for one step of a clearing
 CLEAR_REPLY_SECONDS: Final = 1_800.0
@@ -100,16 +100,13 @@ class Coordinator(MemberLinks):
         """
         met = await self._met(await self.caught_up(size))
         willing = await self._enough(Message("ready", {"epoch": epoch}), SHORT_SECONDS, met)
-        attempts, reason = Attempts(self.quorum), None
+        attempts, reason = Attempts(self.quorum), ""
         while (players := attempts.players(sorted(willing))) is not None:
-            try:
-                await self._evaluators(players)
-            except (PeerFault, Unavailable) as error:
-                reason = reason or error
-                attempts.failed(players, {})
-            else:
+            trouble = await self._evaluators(players, attempts)
+            if not trouble:
                 return players
-        raise reason or Unavailable("too few members are ready", "committee")
+            reason = reason or trouble
+        raise Unavailable(reason, "committee")
 
     async def _met(self, among: Iterable[int]) -> list[int]:
         """As many of those as see each other, once members that have just started have found each other."""
@@ -130,26 +127,30 @@ class Coordinator(MemberLinks):
                 raise Unavailable(f"{who} members {missing}", "committee")
             await asyncio.sleep(MEET_SECONDS / 100)
 
-    async def _evaluators(self, players: tuple[int, ...]) -> None:
-        """Evaluators of one generation among the players, unless they have them. Raises as `ready`."""
-        statuses = [(i, await self.ask(i, Message("status"), SHORT_SECONDS)) for i in players]
-        standings = []
-        for index, status in statuses:
-            standing = Standing.read(status)
-            if standing is None:
-                raise PeerFault("status: it is none", peer=f"member {index}")
-            standings.append(standing)
-        generations = [standing.generation for standing in standings]
-        if all(s.evaluating == players for s in standings) and len(set(generations)) == 1:
-            self._evaluating = players
-            return
-        self._evaluating = ()
+    async def _evaluators(self, players: tuple[int, ...], attempts: Attempts) -> str:
+        """Evaluators of one generation among the players, unless they have them.
+
+        Why not, if it comes to that; whom they charge with it, the attempts know then.
+        """
+        statuses, missing = await self.some(Message("status"), SHORT_SECONDS, players)
+        standings = {i: s for i, status in statuses.items() if (s := Standing.read(status)) is not None}
+        if len(standings) < len(players):
+            attempts.failed(players, {})
+            attempts.suspect(set(players) - set(standings))
+            return next(map(str, missing.values()), f"nonsense is the status of one of {list(players)}")
+        generations = [standing.generation for standing in standings.values()]
+        alike = all(standing.evaluating == players for standing in standings.values())
+        self._evaluating = players
+        if alike and len(set(generations)) == 1:
+            return ""
         generation = next_generation(generations, self.signers.threshold)
         request = Message("start", {"generation": generation, "members": list(players)})
-        started, missing = await self.some(request, START_SECONDS, players)
-        if len(started) < len(players):
-            raise next(iter(missing.values()))
-        self._evaluating = players
+        said = await self._replies(request, players, lambda _: False, START_SECONDS)
+        if len(said.replies) == len(players):
+            return ""
+        self._evaluating = ()
+        attempts.failed(players, {i: self._charges(refused) for i, refused in said.refused.items()})
+        return said.reason
 
     # --- orders by hand -----------------------------------------------------------------------------
 
@@ -208,14 +209,11 @@ class Coordinator(MemberLinks):
                 players = attempts.players(await self._here(among))
             if players is None:
                 break
-            try:
-                await self._evaluators(players)
-            except (PeerFault, Unavailable) as error:
-                reason = reason or str(error)
-                attempts.failed(players, {})
+            if trouble := await self._evaluators(players, attempts):
+                reason = reason or trouble
                 continue
             request = _about("clear", sealed, timeout=self._timeout, attempt=number, members=list(players))
-            said = await self._replies(request, players, lambda s: bool(s.faults))
+            said = await self._replies(request, players, lambda s: bool(s.faults), CLEAR_REPLY_SECONDS)
             known |= said.replies
             best = next(iter(groups(self.signers, known, digest_of)), None)
             reason = reason or said.reason
@@ -245,15 +243,15 @@ class Coordinator(MemberLinks):
             await asyncio.sleep(RETURN_SECONDS / 100)
 
     async def _replies(
-        self, request: Message, among: Iterable[int], enough: Callable[[_Replies], bool]
+        self, request: Message, among: Iterable[int], enough: Callable[[_Replies], bool], seconds: float
     ) -> _Replies:
-        """What members reply. Once that is enough, the others have one step's time left.
+        """What members reply in so many seconds. Once that is enough, the others have one step's time left.
 
         Nobody is waited for whom more than t of them charge: it may be silent for ever.
         """
         loop, said = asyncio.get_running_loop(), _Replies()
-        tasks = {asyncio.create_task(self._links[i].ask(request, CLEAR_REPLY_SECONDS)): i for i in among}
-        ends, pending = loop.time() + CLEAR_REPLY_SECONDS, set(tasks)
+        tasks = {asyncio.create_task(self._links[i].ask(request, seconds)): i for i in among}
+        ends, pending = loop.time() + seconds, set(tasks)
         try:
             while pending and loop.time() < ends:
                 left = ends - loop.time()
@@ -300,8 +298,9 @@ class Coordinator(MemberLinks):
         t, n = self.signers.threshold, len(self.signers.addresses)
         found, replies = groups(self.signers, known or {}, digest_of), dict[int, Message]()
         if not found or len(found[0].replies) < self.quorum:
+            outcome = _about("outcome", sealed)
             said = await self._replies(
-                _about("outcome", sealed), self._links, lambda s: len(s.replies) + len(s.faults) >= n - t
+                outcome, self._links, lambda s: len(s.replies) + len(s.faults) >= n - t, CLEAR_REPLY_SECONDS
             )
             vouched = {i: reply for group in found for i, reply in group.replies.items()}
             replies, reason = said.replies | vouched, reason or said.reason

@@ -66,6 +66,7 @@ class Evaluator:
         self._ready: asyncio.Future[None] | None = None
         self._pending: asyncio.Future[tuple[int, ...]] | None = None
         self._exited = asyncio.Event()
+        self._heard: set[int] = set()
         self._request = 0
         self._failure: str | None = None
         self._closing = False
@@ -85,6 +86,11 @@ class Evaluator:
     def peak_memory_bytes(self) -> int:
         """Peak resident memory of the child, as of its last result."""
         return self._peak_kib * 1024
+
+    @property
+    def unheard(self) -> tuple[int, ...]:
+        """The other players that have not sent anything yet."""
+        return tuple(p for p in self._me.peers if p not in self._heard)
 
     async def start(self, timeout: float) -> None:  # noqa: ASYNC109  the child must die with the wait
         """Start the child and wait until it is connected to all other players' children.
@@ -135,6 +141,7 @@ class Evaluator:
             raise ParameterError(f"member {peer} is not a peer of member {self._me.index} among {self._me.n}")
         if peer not in self._me.players or self._failure is not None or self._closing:
             return
+        self._heard.add(peer)
         if not 0 < len(data) <= MAX_MESSAGE_BYTES:
             self._fail(f"member {peer} sent {len(data)} bytes; a message has 1 to {MAX_MESSAGE_BYTES}")
             return

@@ -26,7 +26,7 @@ from commitments.errors import CommitmentsError, DecodeError, ParameterError
 from darkpool.admission import Tentative, screened
 from darkpool.chain import Chain
 from darkpool.chain_events import chain_message, events_between, same_events
-from darkpool.committee.blame import Faulted, blame_field
+from darkpool.committee.blame import Blame, Charge, Faulted, blame_field
 from darkpool.committee.evaluator import Evaluator, EvaluatorFailed
 from darkpool.committee.handed import Handed
 from darkpool.committee.member_changes import Changes
@@ -35,7 +35,7 @@ from darkpool.committee.rounds import Rounds
 from darkpool.committee.seat import Seat
 from darkpool.committee.succession import first_committee
 from darkpool.effects import Change, Effects
-from darkpool.errors import ChainError, DarkpoolError, OrderRefused, PeerFault, Unavailable
+from darkpool.errors import ChainError, DarkpoolError, OrderRefused, Unavailable
 from darkpool.listing import ListedOrder
 from darkpool.log import Log, listed
 from darkpool.message import Message, read_terms
@@ -49,7 +49,7 @@ from darkpool.tenure import Tenure
 from darkpool.timing import CLOCK_SLACK_SECONDS, FRESH_BLOCKS, handover
 from darkpool.workers import PRESENT, refusals
 
-START_SECONDS: Final = 60.0
+START_SECONDS: Final = 30.0
 MAX_EARLY_BYTES: Final = 1 << 20
 MAX_EARLY_GENERATIONS: Final = 1_000
 REFUSALS_SHOWN: Final = 20
@@ -162,10 +162,13 @@ class Member:
         for number, peer, data in early:
             if number == generation and peer in evaluator.members:
                 evaluator.feed(peer, data)
+        ends = asyncio.get_running_loop().time() + START_SECONDS
         try:
             await evaluator.start(START_SECONDS)
         except EvaluatorFailed as error:
-            raise PeerFault(f"evaluator: {error}") from None
+            late = asyncio.get_running_loop().time() >= ends
+            blame = [Blame(peer, Charge.SILENT, "start") for peer in evaluator.unheard if late]
+            raise Faulted(f"evaluator: {error}", blame) from None
         return Message("started")
 
     def _mpc(self, peer: int, body: bytes) -> None:

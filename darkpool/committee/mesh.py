@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from commitments.encoding import Reader, Writer
@@ -15,6 +16,7 @@ from darkpool.errors import PeerFault, RoundAborted
 
 MAX_STEPS_WAITING: Final = 256
 MAX_WAITING_BYTES: Final = 2 * MAX_FRAME  # of one peer's steps
+GRACE_SECONDS: Final = 2.0  # for those that are late to say that they wait for others
 _REASON_BYTES: Final = 512
 _STEP_BYTES: Final = 64
 _OVER_REMEMBERED: Final = 256
@@ -217,7 +219,7 @@ class Mesh:
         except TimeoutError:
             late = [p for p in out if p not in arrived]
             message = f"step {step}: no answer from members {late} in {seconds:g} s"
-            raise Absent(message, late, late=True) from None
+            raise await self._late(session, late, message, min(GRACE_SECONDS, seconds)) from None
         missing = [p for p in out if p not in arrived]
         if missing and (aborters := self._aborters(session, out)):
             raise Abandoned(self._aborted[aborters[0]][session], aborters)
@@ -226,6 +228,27 @@ class Mesh:
             raise Absent(f"step {step}: members {gone} left", gone)
         del self._arrived[key]
         return {peer: arrived[peer] for peer in out}
+
+    async def _late(
+        self, session: bytes, late: Sequence[int], message: str, seconds: float
+    ) -> Absent | Abandoned:
+        """Time is up: say so, and see who else does, within so many seconds.
+
+        A member may be late because another is, for which it waits in the step before: its time is up first.
+        """
+        self.abort(session, message)
+
+        def silent() -> list[int]:
+            return [p for p in late if session not in self._aborted[p] and self._stays(session, p)]
+
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self._changed:
+                await self._changed.wait_for(lambda: not silent())
+        if found := silent():
+            return Absent(message, found, late=True)
+        if aborters := self._aborters(session, late):
+            return Abandoned(self._aborted[aborters[0]][session], aborters)
+        return Absent(f"members {late} left", late)
 
     def _absence(self, peer: int) -> str:
         return "left, and came back too late" if peer in self.links else "is away"

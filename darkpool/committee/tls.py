@@ -138,7 +138,7 @@ class Tls(Meeting):
         protocol = asyncio.StreamReaderProtocol(reader)
         loop = asyncio.get_running_loop()
         try:
-            _watch(connection)
+            _prepare(connection)
             transport, _ = await loop.connect_accepted_socket(
                 lambda: protocol,
                 connection,
@@ -164,7 +164,7 @@ class Tls(Meeting):
         connection = socket.socket(_family(place.host), socket.SOCK_STREAM)
         try:
             connection.settimeout(0)
-            _watch(connection)
+            _prepare(connection)
             await asyncio.get_running_loop().sock_connect(connection, (place.host, place.port))
         except BaseException:
             connection.close()
@@ -210,10 +210,11 @@ def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
-def _watch(connection: socket.socket) -> None:
-    """Have the kernel find out about a peer that is gone without a word."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+def _prepare(connection: socket.socket) -> None:
+    """Send at once, and have the kernel find out about a peer that is gone without a word."""
     tcp = socket.IPPROTO_TCP
+    connection.setsockopt(tcp, socket.TCP_NODELAY, 1)  # steps are small, and somebody waits for each
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     connection.setsockopt(tcp, socket.TCP_KEEPIDLE, LOST_SECONDS // 3)
     connection.setsockopt(tcp, socket.TCP_KEEPINTVL, LOST_SECONDS // 6)
     connection.setsockopt(tcp, socket.TCP_KEEPCNT, 4)
