@@ -19,6 +19,7 @@ from darkpool.committee.changing import reshare, sharing_fields
 from darkpool.committee.follower import Follower
 from darkpool.committee.home import SEAT
 from darkpool.committee.meeting import Group, Sockets
+from darkpool.committee.member import Member
 from darkpool.committee.member_link import MemberLink
 from darkpool.committee.node import Node, Over
 from darkpool.committee.seat import Seat
@@ -29,11 +30,17 @@ from darkpool.errors import DarkpoolError
 from darkpool.house import signers_of
 from darkpool.message import Message
 from darkpool.netting import Signers
+from darkpool.store.database import Database, sqlite_url
+from darkpool.store.member_store import MemberStore
 from darkpool.tenure import Tenure
-from darkpool.tenure_file import Planned
+from darkpool.tenure_file import FIRST, Planned
 from tests.encrypted import seats
 from tests.fellowship import until
 from tests.mesh_support import Meshes, group, run
+from tests.succession import entry_of, other_seats, rotated
+from tests.venue_log import Venue
+from tests.venue_support import seats as venue_seats
+from tests.venue_support import signers
 
 SEATS = seats(INSECURE_TEST, 4)
 KEY = fresh_key()
@@ -236,6 +243,36 @@ def test_its_node_ends_once_the_venue_has_told_it_of_its_epoch(
 
     run(body())
     assert (four.homes[3] / SEAT).exists()
+
+
+def test_a_member_that_died_before_it_took_a_seat_of_another_key_takes_it_when_it_is_back(
+    tmp_path: Path,
+) -> None:
+    venue = Venue(names=("ada", "ben"))
+    venue.now += 1
+    entry = entry_of(venue.state, rotated(venue.state, venue.now), venue.now)
+    first, (held, following) = tmp_path / SEAT, (venue_seats()[0], _at_epoch_1(other_seats()[0]))
+    began = Planned(Tenure(signers(), held.committee.key))
+    (tmp_path / FIRST).write_text(began.encode())
+    held.save(first)
+    store = MemberStore(Database.open(sqlite_url(tmp_path / "member.db")))
+
+    def member() -> Member:
+        return Member(Seat.load(first), signers(), store, None, tmp_path)
+
+    log = member().log
+    for data in venue.entries:
+        log.append([data], [log.state.checked(Message.decode(data), None)])
+    changing.stage(following, tmp_path)
+    assert not (same := member()).over
+    assert same.seat == held
+    log.append([entry.encode()], [log.state.checked(entry, None)])
+    late = member()
+    assert (late.over, late.seat) == (True, following)
+    anew = member()
+    assert (anew.over, anew.seat, anew.log.state.key) == (False, following, following.committee.key)
+    assert {path.name for path in tmp_path.glob("seat*")} == {SEAT}
+    store.database.close()
 
 
 def _at_epoch_1(seat: Seat) -> Seat:

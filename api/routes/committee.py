@@ -77,7 +77,7 @@ def _shown() -> Iterator[None]:
     try:
         yield
     except PeerFault as error:
-        raise Unavailable(error.message, "committee", error.hint) from None
+        raise Unavailable(error.message, "committee", error.hint or "look at that member") from None
 
 
 @router.post(

@@ -89,7 +89,13 @@ async def settle(
             charges.append(message.blame(Charge.COMPLAINT if complains else Charge.PARTIAL))
     for complaint in complaints:
         if not {b.member for b in charges} & set(complaint.assigned):
-            charges += _judged(steps, step, complaint, partials, shown, partial_of)
+            evidence = heard.get(complaint.combiner)
+            false = (
+                Blame(complaint.combiner, Charge.COMPLAINT, step)
+                if evidence is None
+                else evidence.blame(Charge.COMPLAINT)
+            )
+            charges += _judged(steps, false, complaint, partials, shown, partial_of)
     raise Faulted(f"step {step}: partial decryptions do not combine", charges)
 
 
@@ -117,15 +123,15 @@ def _read(
 
 def _judged(
     steps: Steps,
-    step: str,
+    false: Blame,
     complaint: Complaint,
     partials: Mapping[tuple[int, int], mpz],
     shown: Mapping[tuple[int, int], Heard],
     partial_of: PartialOf,
 ) -> list[Blame]:
-    """All partials are proven: either a helper had sent another one, or the complaint is false."""
+    """All partials are proven: either a helper had sent another one, or the complaint is `false`."""
     n, combiner = steps.seat.committee.key.n, complaint.combiner
-    false, partials_step = Blame(combiner, Charge.COMPLAINT, step), f"{step.removesuffix(STEP)}{PARTIALS}"
+    partials_step = f"{false.step.removesuffix(STEP)}{PARTIALS}"
     for helper in complaint.helpers:
         message = shown[complaint.position, helper]
         try:

@@ -18,6 +18,7 @@ import hmac
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -37,6 +38,7 @@ from darkpool.listing import RoundResult, SealedList
 from darkpool.message import Message
 from darkpool.results import read_result, result_fields, result_signatures
 from darkpool.state import VenueState
+from darkpool.store.database import StoreError
 from darkpool.store.member_store import MemberStore
 from darkpool.store.records import AttemptRow, AttemptState, BlameRow, PinRow
 from darkpool.types import Address, Signature
@@ -163,7 +165,8 @@ class Rounds:
                 BlameRow(attempt.digest, attempt.number, b.member, b.charge, b.step, now, b.evidence)
                 for b in blame
             ]
-            self._store.charge(rows)
+            with suppress(StoreError):  # the coordinator is told all the same
+                self._store.charge(rows)
 
     def _signed(self, book: Book, digest: bytes, result: RoundResult) -> Message:
         """Sign the result, durably, and answer with it; with the signature of before, if there is one."""
