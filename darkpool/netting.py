@@ -25,6 +25,9 @@ from darkpool.types import Address, Lots, PrivateKey, TokenIndex
 _BOX_LABEL: Final = b"darkpool/v1/account-totals"
 _SHARE_BYTES: Final = 16
 
+BOX_BYTES: Final = sealing.BOX_OVERHEAD + 2 * _SHARE_BYTES + SIGNATURE_BYTES
+"""Of every box of sealed totals."""
+
 
 def token_index(terms: Terms, token: Address) -> TokenIndex:
     """The token's place in the vault's list."""

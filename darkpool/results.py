@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from commitments.errors import DecodeError
 from commitments.params import MAX_LEVELS
 from darkpool.listing import RoundResult
 from darkpool.market import MAX_VOLUME
 from darkpool.message import Message
+from darkpool.netting import BOX_BYTES
 from darkpool.types import Address, Lots, Signature, Tick
 
 
@@ -43,6 +46,20 @@ def certified(entry: Message) -> Message:
     """A result with its signatures, without sealed totals: what anybody may check. Raises DecodeError."""
     signatures = result_signatures(entry)
     return Message("result", {**result_fields(read_result(entry)), "signatures": len(signatures)}, signatures)
+
+
+def check_boxes(entry: Message, result: RoundResult, members: Collection[int]) -> None:
+    """Sealed totals in a `result` entry: of members, and as many and as long as they must be.
+
+    What is in them is checked by those they are for. Raises DecodeError.
+    """
+    boxed, boxes = entry.fields.get("boxed", []), entry.blobs[entry.integer("signatures") :]
+    if not isinstance(boxed, list) or not all(type(i) is int and i in members for i in boxed):
+        raise DecodeError("boxed", "not a list of members")
+    if boxed != sorted(set(boxed)) or len(boxes) != len(boxed) * len(result.nets):
+        raise DecodeError("boxed", "members do not ascend, or have not one box for each account")
+    if any(len(box) != BOX_BYTES for box in boxes):
+        raise DecodeError("boxes", f"one is not of {BOX_BYTES} bytes")
 
 
 def result_signatures(entry: Message) -> list[Signature]:

@@ -35,7 +35,7 @@ from darkpool.market import Round
 from darkpool.message import Message, read_terms
 from darkpool.netting import Signers
 from darkpool.order import Terms
-from darkpool.results import read_result, result_signatures
+from darkpool.results import check_boxes, read_result, result_signatures
 from darkpool.tenure import MAX_WAIT, Tenure, Tenures
 from darkpool.types import Address, Nonce, RoundId, Signature, Tick
 from darkpool.windows import Cleared, cleared_round, window
@@ -281,6 +281,7 @@ class VenueState(ChainState):
         result = read_result(entry)
         cleared, digest = self._cleared(book, result, entry.integer("time"))
         certificates.check_result(digest, result_signatures(entry), self.signers)
+        check_boxes(entry, result, self.signers.addresses)
 
         def change(_: int) -> Effects:
             effects = Effects(ended=book.finish(result), rounds=[book.current_round])

@@ -61,7 +61,7 @@ ON_LINKS = ("parted_one", "parted_all", "parted_venue", "mute_one")
 IN_OPENINGS = {
     "wrong_mask": "mask at curves/masks",
     "wrong_partial": "partial at curves/partials",
-    "wrong_proof": "partial at curves/proofs",
+    "wrong_proof": "partial at curves/proofs|complaint at curves/proofs",  # it complains of its own, too
     "false_complaint": "complaint at curves/proofs",
 }
 IN_PROGRAMS = ("garbage_child", "silent_child", "dead_child")
@@ -193,7 +193,7 @@ def named(fault: str, step: str) -> str:
         return "|".join(f"member {LIAR} {charge} at {at}" for charge in step_charges.split("|"))
     if fault in CHARGES:
         return f"member {LIAR} {CHARGES[fault]} at {step}"
-    return f"member {LIAR} {IN_OPENINGS[fault]}" if fault in IN_OPENINGS else ""
+    return "|".join(f"member {LIAR} {charge}" for charge in IN_OPENINGS.get(fault, "").split("|") if charge)
 
 
 def check(liar: Liar, fault: str, step: str) -> None:

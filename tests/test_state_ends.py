@@ -11,6 +11,7 @@ from darkpool.book import End
 from darkpool.eip712 import sign_digest
 from darkpool.listing import NO_CROSS
 from darkpool.market import RoundState
+from darkpool.netting import BOX_BYTES
 from darkpool.types import Lots
 from tests.venue_log import crossing, crossing_result, refused
 from tests.venue_support import (
@@ -106,3 +107,35 @@ def test_a_certificate_is_of_its_list_alone() -> None:
     for entry in (abort, result):
         again = replace(entry, fields={**entry.fields, "round": 2})
         refused(venue, lambda again=again: venue.take(again))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "boxed, sizes, problem",
+    [
+        ([1], [BOX_BYTES, BOX_BYTES + 1], "of 145 bytes"),
+        ([1], [BOX_BYTES, 1 << 20], "of 145 bytes"),
+        ([1], [BOX_BYTES], "one box for each account"),
+        ([1, 2], [BOX_BYTES, BOX_BYTES], "one box for each account"),
+        ([2, 1], [BOX_BYTES] * 4, "do not ascend"),
+        ([1, 1], [BOX_BYTES] * 4, "do not ascend"),
+        ([9], [BOX_BYTES, BOX_BYTES], "not a list of members"),
+        (["1"], [BOX_BYTES, BOX_BYTES], "not a list of members"),
+        (None, [BOX_BYTES, BOX_BYTES], "not a list of members"),
+    ],
+)
+def test_sealed_totals_are_as_many_and_as_long_as_they_must_be(
+    boxed: list[object] | None, sizes: list[int], problem: str
+) -> None:
+    """A member could else make an entry that no frame carries to the others."""
+    venue = crossing()
+    entry = venue.result_entry(crossing_result(venue))
+    odd = replace(
+        entry, fields={**entry.fields, "boxed": boxed}, blobs=[*entry.blobs, *(bytes(n) for n in sizes)]
+    )
+    assert problem in refused(venue, lambda: venue.take(odd))
+    whole = replace(
+        entry,
+        fields={**entry.fields, "boxed": [1]},
+        blobs=[*entry.blobs, *(bytes(BOX_BYTES) for _ in range(2))],
+    )
+    assert venue.take(whole).cleared is not None

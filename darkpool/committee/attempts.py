@@ -20,7 +20,7 @@ from itertools import combinations
 
 from darkpool.committee.blame import Blame, Charge
 
-_SOFT = frozenset({Charge.GONE, Charge.ABORTED})
+_SOFT = frozenset({Charge.GONE, Charge.ABORTED, Charge.OFF})
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ MAX_EVIDENCE: Final = 1 << 22
 
 
 class Charge(StrEnum):
-    """What was seen. Of the first four one side's word is all there is."""
+    """What was seen. Of the first five one side's word is all there is, or a third may have caused it."""
 
     ABORTED = "aborted"
     """It ended the attempt for all. It may have had reason: see its own charges."""
@@ -32,6 +32,9 @@ class Charge(StrEnum):
     """No message in time, nor a word that it waits for another itself. It may be slow, or the link."""
     GONE = "gone"
     """Its connection was lost or not there. It may have crashed, or the network."""
+    OFF = "off"
+    """It sent a share of an evaluation's output off the polynomial of all others. It may have lied, or been
+    dealt a false part of that share by whoever lied in the evaluation."""
     UNSIGNED = "unsigned"
     """A message that it did not sign came over its authenticated link."""
     MALFORMED = "malformed"
@@ -46,7 +49,8 @@ class Charge(StrEnum):
     OPENING = "opening"
     """It signed an opening that is not that of its ciphertext: anybody can check."""
     SHARE = "share"
-    """It signed a share off the polynomial of all others. Of m shares (m - t - 1) // 2 can be named so."""
+    """It signed a share of what was opened off the polynomial of all others: it could compute the right one.
+    Of m shares (m - t - 1) // 2 can be named so."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from darkpool import eip712
 from darkpool.errors import OrderRefused
 from darkpool.listing import RoundResult
 from darkpool.message import Message
-from darkpool.netting import Signers
+from darkpool.netting import BOX_BYTES, Signers
 from darkpool.results import read_result, result_fields
 from darkpool.types import Address, Signature
 
@@ -87,7 +87,8 @@ def groups(signers: Signers, replies: Mapping[int, Message], digest_of: DigestOf
             digest = digest_of(result)
         except (DecodeError, OrderRefused):
             continue
-        if len(reply.blobs) != 1 + len(result.nets) or not signed_by(signers, index, reply, digest):
+        boxes = [len(box) for box in reply.blobs[1:]]
+        if boxes != [BOX_BYTES] * len(result.nets) or not signed_by(signers, index, reply, digest):
             continue
         group = next((g for g in found if g.result == result), None)
         if group is None:

@@ -230,7 +230,7 @@ class Clearing:
         accounts = self._sealed.accounts
         # What must be zero if every member evaluated honestly: opened first, and before any net.
         excess = ((sum(side.values()) - volume) % FIELD_PRIME for side in (bought, sold))
-        if any(await self._session.reveal("conservation", tuple(excess))):
+        if any(await self._session.reveal("conservation", tuple(excess), local=True)):
             raise VerificationError("conservation", "bought or sold totals do not add up to the volume")
         turnover = [(bought[a] + sold[a]) % FIELD_PRIME for a in accounts]
         flags = await self._evaluate("nonzero", (len(accounts),), turnover)

@@ -141,9 +141,11 @@ class Steps:
         """One step in which everybody tells all others the same. Raises Faulted."""
         return await self._exchange(step, dict.fromkeys(self.peers, self._signed(step, _ALL, body)), _ALL)
 
-    async def reveal(self, step: str, shares: Sequence[int]) -> list[int]:
+    async def reveal(self, step: str, shares: Sequence[int], *, local: bool = False) -> list[int]:
         """Open shared values to the players. All shares must lie on one polynomial of degree t.
 
+        `local`: shares follow from openings alone. Then a false one is its sender's; a share that an
+        evaluation gave may have been made false by whoever dealt part of it.
         Raises Faulted: what does not agree, and what was revealed otherwise in an earlier attempt.
         """
         committee = self.seat.committee
@@ -158,7 +160,8 @@ class Steps:
             values = [reconstruct(p, committee.members, committee.threshold) for p in points]
         except VerificationError as error:
             named = sorted({i for p in points for i in false_shares(p, committee.threshold)})
-            charges = [heard[i].blame(Charge.SHARE) for i in named if i in heard]
+            charge = Charge.SHARE if local else Charge.OFF
+            charges = [heard[i].blame(charge) for i in named if i in heard]
             raise Faulted(f"step {step}: {error}", charges) from None
         self.pin(step, b"".join(v.to_bytes(SHARE_BYTES, "big") for v in values))
         return values

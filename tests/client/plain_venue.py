@@ -100,6 +100,9 @@ class PlainCommittee:
     def in_office(self, tenure: Tenure) -> None:
         self.signers = tenure.signers
 
+    def check_all_here(self) -> None:
+        pass
+
     async def ready(self, *_: int) -> None:
         pass
 
