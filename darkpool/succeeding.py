@@ -9,6 +9,7 @@ anything else.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from darkpool.engine import Committed, Draft, Engine
 from darkpool.errors import DarkpoolError, OrderRefused, Unavailable
 from darkpool.message import Message
 from darkpool.settlement import committee_digest
-from darkpool.tenure import OP, check_follows
+from darkpool.tenure import OP, Tenure, check_follows
 from darkpool.tenure_file import Planned
 from darkpool.threads import Threads
 from darkpool.types import Address, Signature
@@ -80,25 +81,26 @@ async def change(engine: Engine, planned: Planned) -> Committed:
         same = following.key == state.key
         await committee.caught_up(engine.log.size)
         if same:
-            await resharing_lead.stage(committee, successors(state.tenures.current, following))
+            sharing = await resharing_lead.stage(committee, successors(state.tenures.current, following))
         else:
-            await resharing_lead.check_dealt(committee, following)
+            sharing = await resharing_lead.check_dealt(committee, following)
         try:
-            return await succeed(engine, planned)
+            return await succeed(engine, replace(following, sharing=sharing))
         except DarkpoolError:
             if same and not engine.in_doubt:  # else the log may have it, and members will need those seats
                 await resharing_lead.withdraw(committee)
             raise
 
 
-async def succeed(engine: Engine, planned: Planned) -> Committed:
-    """The entry with which the next committee takes office in the log, signed by both.
+async def succeed(engine: Engine, wanted: Tenure) -> Committed:
+    """The entry with which the next committee takes office in the log, with its sharing, signed by both.
 
     Raises OrderRefused, Unavailable, StoreError; nothing has changed then.
     """
     state = engine.state
     present = state.tenures.current
-    following = replace(planned.tenure, since=max(int(time.time()), state.time, state.last_seal + 1))
+    following = replace(wanted, since=max(int(time.time()), state.time, state.last_seal + 1))
+    await asyncio.sleep(min(1.0, max(0.0, following.since - time.time())))  # a list was sealed in this second
     if not state.books:
         raise OrderRefused("committee: the log has no market yet", "open one first", "market-unknown")
     check_follows(present, following)

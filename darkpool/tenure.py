@@ -4,19 +4,20 @@ The first committee of a log is a parameter of whoever reads it. Each later one 
 by 2t+1 members of the one before it and 2t+1 of its own (EIP-712, domain of the vault):
 
     Succession(bytes32 venue,uint256 at,Tenure before,Tenure next)
-    Tenure(uint256 keyEpoch,address[] members,uint256 threshold,bytes32 keyId)
+    Tenure(uint256 keyEpoch,address[] members,uint256 threshold,bytes32 keyId,bytes32 sharing)
 
 Lists sealed before `at` (unix seconds) are signed by the one before, lists sealed from then on by the next:
 a list's own sealing time, which its members sign, says whose signatures it needs. `before` makes an entry
 good for one place in one log. As both sides sign, whoever knows one committee, the first or the one that the
 vault has now, can follow to all others. The same key under a higher `keyEpoch` means other shares of it: they
-were refreshed, or a member was replaced.
+were refreshed, or a member was replaced. Which shares `sharing` says (`Committee.digest`): members have put
+several aside under one epoch if some of them lied, and only those of one sharing work together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -38,7 +39,10 @@ MAX_WAIT: Final = 600
 """Seconds from `at` within which the entry must be written, or be signed anew."""
 
 _MAX_MODULUS: Final = 4_096  # hexadecimal digits
-_TENURE: Final = "Tenure(uint256 keyEpoch,address[] members,uint256 threshold,bytes32 keyId)"
+NO_SHARING: Final = bytes(32)
+"""Of a log's first committee, and of one whose shares are still to be made."""
+
+_TENURE: Final = "Tenure(uint256 keyEpoch,address[] members,uint256 threshold,bytes32 keyId,bytes32 sharing)"
 _SUCCESSION: Final = "Succession(bytes32 venue,uint256 at,Tenure before,Tenure next)" + _TENURE
 
 
@@ -46,21 +50,28 @@ _SUCCESSION: Final = "Succession(bytes32 venue,uint256 at,Tenure before,Tenure n
 class Tenure:
     """A committee in office.
 
-    key_epoch: how often the shares or the key were changed; since: when it took office, unix seconds.
+    key_epoch: how often the shares or the key were changed; since: when it took office, unix seconds;
+    sharing: the digest of its shares' public side, 32 bytes.
     """
 
     signers: Signers
     key: PublicKey
     key_epoch: int = 0
     since: int = 0
+    sharing: bytes = NO_SHARING
 
     @property
     def hash(self) -> bytes:
         """hashStruct, 32 bytes, of all but when it took office."""
         addresses = (address for _, address in sorted(self.signers.addresses.items()))
         members = eip712.keccak256(b"".join(map(eip712.word, addresses)))
-        values = (self.key_epoch, members, self.signers.threshold, self.key.key_id)
+        values = (self.key_epoch, members, self.signers.threshold, self.key.key_id, self.sharing)
         return eip712.struct_hash(_TENURE, values)
+
+    @property
+    def plan(self) -> Tenure:
+        """The same before it has shares or a date: what owners agree to, and compare by its hash."""
+        return replace(self, since=0, sharing=NO_SHARING)
 
     @property
     def quorum(self) -> int:
@@ -79,6 +90,7 @@ class Tenure:
             "key_epoch": self.key_epoch,
             "members": {str(i): a.hex() for i, a in sorted(self.signers.addresses.items())},
             "modulus": f"{int(self.key.n):x}",
+            "sharing": self.sharing.hex(),
             "threshold": self.signers.threshold,
         }
 
@@ -102,7 +114,8 @@ def read_tenure(message: Message) -> Tenure:
     if key is None or key.n < 0 or f"{int(key.n):x}" != text:
         raise DecodeError("modulus", "not an odd number of at least 512 bits in lower-case hexadecimal")
     signers = Signers(threshold, addresses)
-    return Tenure(signers, key, message.integer("key_epoch"), message.integer("at"))
+    sharing = message.octets("sharing", 32)
+    return Tenure(signers, key, message.integer("key_epoch"), message.integer("at"), sharing)
 
 
 def check_follows(before: Tenure, following: Tenure) -> None:
@@ -134,11 +147,13 @@ def check_follows(before: Tenure, following: Tenure) -> None:
 def check_succession(before: Tenure, entry: Message, domain: eip712.Domain, venue: bytes) -> None:
     """Whether a `committee` entry puts another into office after `before`.
 
-    1. its fields are well formed; 2. it may follow; 3. nobody but members of either signed it; 4. 2t+1 of
-    each did. Raises DecodeError, OrderRefused.
+    1. its fields are well formed; 2. it may follow, and has shares; 3. nobody but members of either signed
+    it; 4. 2t+1 of each did. Raises DecodeError, OrderRefused.
     """
     following = read_tenure(entry)  # 1
     check_follows(before, following)  # 2
+    if following.sharing == NO_SHARING:
+        raise OrderRefused("sharing: none is named", "name the one that the members have staged")
     if len(entry.blobs) > 2 * MAX_MEMBERS:  # 3
         raise DecodeError("signatures", f"{len(entry.blobs)}, above {2 * MAX_MEMBERS}")
     signed = before.succession(following, domain, venue)
@@ -224,7 +239,7 @@ def read_tenures(entries: tuple[bytes, ...], domain: eip712.Domain, venue: bytes
     if any(message.op != OP for message in messages) or messages[0].blobs:
         raise DecodeError("committees", "another entry is among them")
     first = read_tenure(messages[0])
-    if (first.key_epoch, first.since) != (0, 0):
+    if first != first.plan or first.key_epoch:
         raise DecodeError("committees", "the first one is missing")
     tenures = Tenures((first,))
     try:

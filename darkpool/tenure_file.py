@@ -5,7 +5,8 @@
 
     {"key_epoch": 1, "threshold": 1, "members": {"1": "0x…", …}, "modulus": "…", "guardian": "0x…"}
 
-`guardian` may be left out: then the vault keeps the one it has.
+`guardian` may be left out: then the vault keeps the one it has. Of which shares a committee is it does not
+say: they are not made yet.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from commitments.errors import CommitmentsError, DecodeError
 from darkpool.errors import ConfigError
 from darkpool.jsontext import parsed
 from darkpool.message import Message
-from darkpool.tenure import Tenure, read_tenure
+from darkpool.tenure import NO_SHARING, Tenure, read_tenure
 from darkpool.types import Address, address_hex, parse_address
 
 NEXT: Final = "next-committee.json"
@@ -39,15 +40,15 @@ class Planned:
     def encode(self) -> str:
         """The file's text."""
         fields = self.tenure.fields()
-        del fields["at"]
+        del fields["at"], fields["sharing"]
         fields["members"] = {str(i): address_hex(a) for i, a in self.tenure.signers.addresses.items()}
         if self.guardian is not None:
             fields["guardian"] = address_hex(self.guardian)
         return json.dumps(fields, indent=2) + "\n"
 
     def same(self, tenure: Tenure) -> bool:
-        """Whether that is the committee, whenever it takes office."""
-        return self.tenure.hash == tenure.hash
+        """Whether that is the committee, whenever it takes office and whatever its shares."""
+        return self.tenure.plan == tenure.plan
 
     @staticmethod
     def load(path: Path) -> Planned | None:
@@ -80,5 +81,7 @@ def planned(document: object) -> Planned:
     guardian = document.get("guardian")
     if guardian is not None and not isinstance(guardian, str):
         raise DecodeError("guardian", "not an address")
-    tenure = read_tenure(Message("committee", {**document, "members": named, "at": 0}))
+    tenure = read_tenure(
+        Message("committee", {**document, "members": named, "at": 0, "sharing": NO_SHARING.hex()})
+    )
     return Planned(tenure, None if guardian is None else parse_address(guardian))

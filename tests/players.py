@@ -58,7 +58,7 @@ class Liar(Player):
 
     async def _openings(
         self, step: str, mine: Mapping[int, Opening | None], masked: Sequence[Ciphertext], padded: int
-    ) -> dict[int, Opening | None]:
+    ) -> tuple[dict[int, Opening | None], dict[int, Heard]]:
         if self.complains and isinstance(mine, dict):
             mine.update(dict.fromkeys(mine))
         return await super()._openings(step, mine, masked, padded)

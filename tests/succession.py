@@ -32,18 +32,28 @@ def signers_of(dealt: Sequence[Seat]) -> Signers:
 def refreshed(state: VenueState, at: int) -> Tenure:
     """The present committee with other shares of the same key."""
     now = state.tenures.current
-    return replace(now, key_epoch=now.key_epoch + 1, since=at)
+    following = replace(now, key_epoch=now.key_epoch + 1, since=at)
+    return replace(following, sharing=next_seat(0, following).committee.digest)
 
 
 def replaced(state: VenueState, at: int) -> Tenure:
     """Another member 3 in it."""
     addresses = {**state.signers.addresses, 3: other_seats()[2].signer}
-    return replace(refreshed(state, at), signers=Signers(THRESHOLD, addresses))
+    following = replace(refreshed(state, at), signers=Signers(THRESHOLD, addresses))
+    return replace(following, sharing=next_seat(0, following, scale=1).committee.digest)
 
 
 def rotated(state: VenueState, at: int) -> Tenure:
     """The same members with a new key."""
-    return replace(refreshed(state, at), key=other_seats()[0].committee.key)
+    following = replace(refreshed(state, at), key=other_seats()[0].committee.key)
+    return replace(following, sharing=next_seat(0, following).committee.digest)
+
+
+def next_seat(index: int, following: Tenure, scale: int = 0) -> Seat:
+    """One in that committee, of index + 1: with its shares as they are, under its epoch."""
+    dealt = other_seats() if following.key == other_seats()[0].committee.key else seats()
+    committee = replace(dealt[index].committee, epoch=following.key_epoch, scale=scale)
+    return replace(dealt[index], committee=committee, signing_key=seats()[index].signing_key)
 
 
 def entry_of(

@@ -17,6 +17,8 @@ from darkpool.committee.directory import COMMITTEE, Directory
 from darkpool.committee.home import SEAT, Home, Keys
 from darkpool.committee.introduction import Introduction
 from darkpool.committee.joining import INTRODUCTION
+from darkpool.committee.seat import Seat
+from darkpool.committee.staging import stage, withdraw
 from darkpool.eip712 import address_of
 from darkpool.errors import EXIT_PEER, EXIT_USAGE
 from darkpool.tenure import Tenure
@@ -112,6 +114,18 @@ def test_members_agree_and_the_successor_takes_its_place(replacing: Replacing) -
         assert run(*replacing.succeed) == {"member": 3, "members": N, "code": code}
     assert not (replacing.erin / SEAT).exists()
     assert Home.load(replacing.erin).signers == signers
+
+
+def test_nothing_is_agreed_to_while_a_seat_is_staged(replacing: Replacing) -> None:
+    """It was made for those who were agreed on before."""
+    home = replacing.dealt.home(1)
+    seat = Seat.load(home / SEAT)
+    stage(replace(seat, committee=replace(seat.committee, epoch=1)), home / SEAT)
+    before = contents(home)
+    assert "staged already" in str(refusal(*replacing.agree))
+    assert contents(home) == before
+    withdraw(home / SEAT)
+    assert run(*replacing.agree)["replaced"] == [3]
 
 
 Change = Callable[[Replacing, Directory], None]

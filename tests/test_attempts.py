@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darkpool.committee.attempts import Attempts
-from darkpool.committee.blame import Blame, Charge
+from darkpool.committee.attempts import LISTS_REMEMBERED, Attempts, Past
+from darkpool.committee.blame import START, Blame, Charge
 from darkpool.committee.rounds import MAX_ATTEMPTS
 
-SOFT = (Charge.ABORTED, Charge.GONE)
+SOFT = (Charge.ABORTED, Charge.GONE, Charge.OFF)
 HARD = tuple(c for c in Charge if c not in SOFT)
+NAMED = tuple(c for c in HARD if c is not Charge.SILENT)  # hard also against who answers the operator
 COMMITTEES = [(3, 1), (4, 1), (5, 1), (5, 2), (6, 2), (7, 1)]
 MOST_ATTRIBUTED = 3  # two that fail, each with one more honest member's charge, and the one without the liar
 
@@ -124,6 +125,73 @@ def test_it_says_who_charged_whom_with_what() -> None:
     assert attempts.summary == "member 4 share at price (says 1, 2); member 1 partial at price (says 4)"
 
 
+# --- charges that a third member can cause ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("liar", [1, 2, 3, 4])
+def test_silence_is_not_held_against_who_refused_in_time(liar: int) -> None:
+    """It may have lost its evaluator by what the liar sent it: then the others wait for it in vain."""
+    everybody = (1, 2, 3, 4)
+    for victim in everybody:
+        honest = tuple(i for i in everybody if i != liar)
+        reports = {i: charged(Charge.SILENT, victim) for i in everybody if i != victim}
+        attempts = failed(3, (everybody, {**reports, victim: []}))
+        if victim == liar:
+            continue
+        assert attempts.charged == {}
+        tried = list[tuple[int, ...]]()
+        while (players := attempts.players(everybody)) is not None:
+            tried.append(players)
+            attempts.failed(players, {})
+        assert honest in tried
+
+
+def test_who_neither_sends_its_part_nor_answers_is_charged_with_it() -> None:
+    attempts = failed(3, ((1, 2, 3, 4), {i: charged(Charge.SILENT, 4) for i in (1, 2, 3)}))
+    assert attempts.players((1, 2, 3, 4)) == (1, 2, 3)
+    assert set(attempts.charged) == {(1, 4), (2, 4), (3, 4)}
+
+
+@pytest.mark.parametrize("blame", [Blame(2, Charge.SILENT, START), Blame(2, Charge.OFF, START)])
+def test_who_is_not_heard_when_evaluators_start_is_suspected_only(blame: Blame) -> None:
+    attempts = failed(3, ((1, 2, 3, 4), {1: [blame]}))
+    assert attempts.charged == {}
+    assert attempts.players((1, 2, 3, 4)) == (1, 3, 4)
+
+
+def test_pairs_that_do_not_see_each_other_are_parted_while_there_are_others() -> None:
+    attempts = Attempts(3)
+    attempts.part([(1, 4)])
+    assert attempts.players((1, 2, 3, 4)) == (1, 2, 3)
+    attempts.failed((1, 2, 3), {})
+    assert attempts.players((1, 2, 3, 4)) == (2, 3, 4)
+
+
+# --- earlier lists -----------------------------------------------------------------------------------
+
+
+def test_the_next_list_starts_without_who_was_charged_and_forgives_in_the_end() -> None:
+    past = Past()
+    past.learn(failed(3, ((1, 2, 3, 4), {i: charged(Charge.SHARE, 1) for i in (2, 3)})))
+    for _ in range(LISTS_REMEMBERED):
+        assert Attempts(3, past=past).players((1, 2, 3, 4)) == (2, 3, 4)
+        assert Attempts(3, past=past).players((1, 2, 3)) == (1, 2, 3)
+        past.learn(Attempts(3))
+    assert Attempts(3, past=past).players((1, 2, 3, 4)) == (1, 2, 3, 4)
+
+
+@pytest.mark.parametrize("liar", [1, 2, 3, 4])
+def test_a_liar_whom_nobody_could_name_costs_attempts_once(liar: int) -> None:
+    everybody, past = (1, 2, 3, 4), Past()
+    for tried in ([], None):
+        attempts = Attempts(3, past=past)
+        while liar in (players := attempts.players(everybody) or ()):
+            attempts.failed(players, {i: [] for i in players})
+        past.learn(attempts)
+        if tried is None:
+            assert attempts.failures == []
+
+
 # --- against liars ----------------------------------------------------------------------------------
 
 
@@ -161,11 +229,11 @@ class Play:
         for i in honest:
             if i in finders:
                 accused = draw(st.sampled_from(bad))
-                reports[i] = charged(draw(st.sampled_from(HARD)), accused)
+                reports[i] = charged(draw(st.sampled_from(NAMED)), accused)
             else:
                 reports[i] = charged(Charge.ABORTED, *(draw(some) - {i}))
         for i in bad:
-            charges = HARD if self._attributed else (Charge.ABORTED,)
+            charges = NAMED if self._attributed else (Charge.ABORTED,)
             reports[i] = charged(draw(st.sampled_from(charges)), *(draw(some) - {i}))
         return reports
 
@@ -232,6 +300,9 @@ class Game:
             yield {**others, finder: charged(Charge.SHARE, liar)}
             yield {finder: charged(Charge.GONE, liar)}
         yield {i: charged(Charge.GONE, liar) for i in honest}
+        for one, other in combinations(players, 2):  # two find others off, none of whom need have lied
+            finder, second = (next(i for i in honest if i != named) for named in (one, other))
+            yield {finder: charged(Charge.OFF, one), second: charged(Charge.OFF, other)}
         for accused in honest:
             for charge in (*SOFT, Charge.SHARE):
                 yield {liar: charged(charge, accused)}
@@ -240,8 +311,10 @@ class Game:
 
 def copy_of(a: Attempts) -> Attempts:
     """As far as `position` tells."""
-    suspected = Counter(a._suspected)
-    known = Attempts(a.quorum, dict(a.charged), [], set(a._doubted), suspected, set(a._tried), set(a._again))
+    suspected = Counter(a.suspected)
+    known = Attempts(
+        a.quorum, dict(a.charged), [], set(a._doubted), suspected, set(a._tried), set(a._again), a.past
+    )
     assert position(known) == position(a)
     return known
 
@@ -251,13 +324,31 @@ def position(attempts: Attempts) -> object:
     return (
         frozenset(attempts.charged),
         frozenset(attempts._doubted),
-        tuple(sorted(attempts._suspected.items())),
+        tuple(sorted(attempts.suspected.items())),
         frozenset(attempts._tried),
         frozenset(attempts._again),
     )
 
 
+def pasts(n: int) -> Iterator[Past]:
+    """None, and, of small committees, some in which honest members were suspected, more or less."""
+    yield Past()
+    if n > 5:
+        return
+    for counts in (
+        [9, 0, 0, 0, 0, 0],
+        [0, 9, 9, 0, 0, 0],
+        [0, 1, 2, 3, 4, 5],
+        [5, 4, 3, 2, 1, 0],
+        [0, 0, 0, 0, 9, 9],
+    ):
+        past = Past()
+        past.learn(Attempts(3, suspected=Counter(dict(zip(range(1, n + 1), counts, strict=False)))))
+        yield past
+
+
 @pytest.mark.parametrize("n", [4, 5, 6])
 def test_one_liar_is_left_out_before_attempts_run_out_whatever_it_does(n: int) -> None:
-    worst = {liar: Game(n, liar).worst(Attempts(3)) for liar in range(1, n + 1)}
-    assert max(worst.values()) < MAX_ATTEMPTS, worst
+    for past in pasts(n):
+        worst = {liar: Game(n, liar).worst(Attempts(3, past=past)) for liar in range(1, n + 1)}
+        assert max(worst.values()) < MAX_ATTEMPTS, worst

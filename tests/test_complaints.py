@@ -15,9 +15,9 @@ from commitments.share_proof import prove_partial
 from commitments.threshold import partial
 from darkpool.committee.blame import MAX_EVIDENCE, Charge, Faulted
 from darkpool.committee.steps import Attempt, Heard
-from darkpool.eip712 import sign_digest
+from darkpool.eip712 import SIGNATURE_BYTES, keccak256, sign_digest
 from tests.mesh_support import run
-from tests.players import ALL, LIST, Player, Said, evidence, found, liar_of, play, playing
+from tests.players import ALL, LIST, Liar, Player, Said, evidence, found, liar_of, play, playing
 from tests.venue_support import seats
 
 # Of four players, product p is combined by member p + 1 with the help of the next one; the last lies.
@@ -30,6 +30,7 @@ HONEST = (1, 2, 3)
 COMMITTEE = seats(4, 1)[0].committee
 WIDTH = COMMITTEE.key.modulus_bytes
 PLAIN = (11, 22, 33, 44)
+HEAD = 3 * (32 + SIGNATURE_BYTES)  # of the proofs: what the others' openings hash to, and their signatures
 
 
 def masked() -> list[Ciphertext]:
@@ -117,7 +118,7 @@ def wrong_partial(shown: Callable[[bytes], bytes]) -> Said:
     def say(step: str, receiver: int, body: bytes) -> bytes:
         if step == "x/partials" and receiver == HELPED:
             return twice(body)
-        return shown(body) if step == "x/proofs" else body
+        return body[:HEAD] + shown(body[HEAD:]) if step == "x/proofs" else body
 
     return say
 
@@ -178,7 +179,7 @@ def test_a_partial_that_is_none_is_charged_by_who_was_to_combine_it(tmp_path: Pa
 
 def proofs(shown: Callable[[bytes], bytes]) -> Said:
     """That in its proofs."""
-    return lambda step, _receiver, body: shown(body) if step == "x/proofs" else body
+    return lambda step, _receiver, body: body[:HEAD] + shown(body[HEAD:]) if step == "x/proofs" else body
 
 
 def helped(signer: int = HELPER, **changes: object) -> bytes:
@@ -362,5 +363,80 @@ def test_a_complaint_to_one_player_alone_sets_nobody_against_an_honest_one(tmp_p
             for index in HONEST:
                 hard = [c for c in found(outcome[index]) if c[1] not in {Charge.ABORTED, Charge.GONE}]
                 assert {member for member, _, _ in hard} <= {LIAR}
+
+    run(body())
+
+
+class TwoFaced(Liar):
+    """It complains of its second product to the first of its peers, and of its first one to the others.
+
+    To each of them it proves what that one heard, and shows what it was sent.
+    """
+
+    async def _exchange(
+        self, step: str, out: Mapping[int, bytes], receiver: int | None = None
+    ) -> dict[int, Heard]:
+        if step == "x/openings":
+            due, opening = out[1][:-SIGNATURE_BYTES], 2 * WIDTH
+            first, later = due[:opening] + bytes(opening), bytes(opening) + due[opening:]
+            out = {p: self._signed(step, 0, first if p == 1 else later) for p in out}
+        heard = await super()._exchange(step, out, receiver)
+        if step == "x/partials":
+            self.shown = bytes(heard[HELPER])
+        elif step == "x/openings":
+            writer = Writer()
+            for peer in self.peers:
+                writer.fixed(keccak256(heard[peer].body), 32).fixed(heard[peer].signature, SIGNATURE_BYTES)
+            bodies = {p: bytes(writer) + self.proof(7 if p == 1 else 3) for p in self.peers}
+            said = {p: self._signed("x/proofs", 0, body) for p, body in bodies.items()}
+            await super()._exchange("x/proofs", said, 0)
+            raise Faulted("it has done what it could")
+        return heard
+
+    def proof(self, position: int) -> bytes:
+        value, proof = prove_partial(COMMITTEE, self.seat.share, EIGHT[position])
+        writer = Writer().uint(int(value), WIDTH).var(proof.encode(COMMITTEE))
+        return bytes(writer.var(self.shown))
+
+
+EIGHT = [*PRODUCTS, *PRODUCTS]  # two for each combiner
+
+
+def test_complaints_of_one_product_to_some_and_of_another_to_others_part_no_honest_players(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It signed both, as the hashes of what each has heard of it show to all."""
+    monkeypatch.setattr("tests.players.Liar", TwoFaced)
+
+    async def body() -> None:
+        async with playing(tmp_path, lie={LIAR: lambda _s, _r, body: body}) as table:
+            outcome = await play(table, lambda p: p._decrypt("x", EIGHT, len(EIGHT)))
+        for index in HONEST:
+            assert found(outcome[index]) == [(LIAR, Charge.COMPLAINT, "x/openings")]
+            table[index].check(Heard.parse(evidence(outcome[index]).evidence))
+
+    run(body())
+
+
+HEADS: dict[str, Callable[[bytes], bytes]] = {
+    "another hash": lambda head: bytes([head[0] ^ 1]) + head[1:],
+    "a signature of another": lambda head: (
+        bytes([head[0] ^ 1]) + head[1:32] + head[-SIGNATURE_BYTES:] + head[97:]
+    ),
+    "an own hash of another's": lambda head: head[:97] * 3,
+    "of two players": lambda head: head[97:],
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_who_says_that_it_heard_what_was_not_signed_is_charged(tmp_path: Path, name: str) -> None:
+    """It blames nobody but itself."""
+
+    def say(step: str, _receiver: int, body: bytes) -> bytes:
+        return HEADS[name](body[:HEAD]) + body[HEAD:] if step == "x/proofs" else body
+
+    async def body() -> None:
+        table, outcome = await decrypt(tmp_path, say, complains=True)
+        assert_all_charge(outcome, Charge.COMPLAINT, "x/proofs", table)
 
     run(body())

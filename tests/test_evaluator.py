@@ -330,8 +330,9 @@ def test_feed_refuses_strangers_and_oversized_messages() -> None:
             with pytest.raises(ParameterError):
                 evaluator.feed(stranger, b"x")
         evaluator.feed(2, bytes(MAX_MESSAGE_BYTES + 1))
-        with pytest.raises(EvaluatorFailed):
+        with pytest.raises(EvaluatorFailed, match="member 2 sent") as refusal:
             await evaluator.start(START_SECONDS)
+        assert refusal.value.peer == 2
 
     asyncio.run(feed())
 
@@ -344,8 +345,9 @@ def test_a_peer_that_sends_rubbish_ends_the_child_not_the_parent(trio: Trio) -> 
         trio.evaluators[1].feed(2, (0).to_bytes(8, "little") + (2**32 - 1).to_bytes(4, "little"))
         for _ in range(2):
             trio.evaluators[1].feed(2, bytes(MAX_MESSAGE_BYTES))
-        with pytest.raises(EvaluatorFailed, match="gave up: DecodeError"):
+        with pytest.raises(EvaluatorFailed, match="gave up: DecodeError") as refusal:
             await waiting
+        assert refusal.value.peer == trio.evaluators[1].failed_by == 2
 
     trio.run(rubbish())
     trio.run(trio.restart())

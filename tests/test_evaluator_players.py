@@ -89,8 +89,9 @@ def test_a_peer_with_other_settings_is_refused(n: int, t: int, players: tuple[in
                 ours.start(START_SECONDS), theirs.start(START_SECONDS), return_exceptions=True
             )
 
-        for refusal in members.run(start()):
+        for peer, refusal in zip((2, 1), members.run(start()), strict=True):
             assert isinstance(refusal, EvaluatorFailed)
+            assert refusal.peer == peer
             assert "gave up: VerificationError" in str(refusal)
     finally:
         members.end()

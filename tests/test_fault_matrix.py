@@ -21,16 +21,17 @@ import pytest
 
 from commitments.params import INSECURE_TEST
 from darkpool.auction import PlainOrder
+from darkpool.committee.attempts import Past
 from darkpool.committee.home import SEAT
 from darkpool.committee.rounds import MAX_ATTEMPTS
-from darkpool.errors import RoundAborted
+from darkpool.errors import PeerFault, RoundAborted, Unavailable
 from darkpool.house import House
 from darkpool.market import RoundState, Side
 from darkpool.order import Order
 from darkpool.plan import Options
 from darkpool.run import Desk, RoundOutcome, Run, RunReport
 from darkpool.types import Lots, Tick
-from tests.encrypted import Committee, assert_ledger_is_the_chain, plan_of, running, seats
+from tests.encrypted import Committee, assert_ledger_is_the_chain, plan_of, running, seats, settled
 from tests.faulty_member import FAULT, set_fault
 
 HONEST, FAULTY = "darkpool.committee.node", "tests.faulty_member"
@@ -52,10 +53,12 @@ STEPS = (
     "accounts/masks", "accounts/partials", "accounts/openings", "conservation", "nets",
 )  # fmt: skip
 FEW_STEPS = ("curves/partials", "cut/0/bits", "nets")
-PROVABLE = {"masks": "mask|malformed", "partials": "partial|malformed", "openings": "opening"}
+PROVABLE = {
+    "masks": "mask|malformed", "partials": "partial|malformed", "openings": "opening", "conservation": "share"
+}  # fmt: skip
 WRONG = ("wrong_message", "equivocates")
 CHARGES = {"short_message": "malformed", "unsigned": "unsigned", "replays": "unsigned", "silent": "silent"}
-"""What a fault is charged as; `named` says it of wrong messages."""
+"""What a fault is charged as; `named` says it of wrong messages: `off` where a share is of an evaluation."""
 IN_STEPS = (*WRONG, *CHARGES, "dead", "false_abort", "false_charge")
 ON_LINKS = ("parted_one", "parted_all", "parted_venue", "mute_one")
 IN_OPENINGS = {
@@ -82,7 +85,7 @@ OFTEN = {
 
 
 class _FaultyRun(Run):
-    """A run whose round is closed while the fault lasts."""
+    """A run whose round is closed and settled while the fault lasts."""
 
     def __init__(self, file: Path, fault: str, step: str) -> None:
         super().__init__(plan_of(LEVELS, [(Tick(4), ORDERS)]), OPTIONS)
@@ -90,10 +93,7 @@ class _FaultyRun(Run):
 
     async def _close(self, house: House) -> tuple[RoundOutcome | None, list[tuple[Desk, Order]]]:
         set_fault(self._file, self._fault, self._step)
-        try:
-            return await super()._close(house)
-        finally:
-            set_fault(self._file)
+        return await super()._close(house)
 
     @property
     def market(self) -> bytes:
@@ -118,14 +118,16 @@ class Liar:
         started = time.monotonic()
         try:
             return run, self.committee.run(run.execute(self.house))
-        except RoundAborted as error:
+        except (RoundAborted, PeerFault, Unavailable) as error:
             return run, str(error)
         finally:
+            set_fault(self.file)
             assert time.monotonic() - started < BOUND_SECONDS
             assert self.house.engine.halted == ""
 
     def plays_again(self) -> None:
-        """All members are ready, evaluators and all."""
+        """All members are ready, evaluators and all, once the venue has forgiven what was."""
+        self.house.engine.committee.past = Past()
         engine, epoch = self.house.engine, self.house.chain.epoch()
         ends = time.monotonic() + BOUND_SECONDS
         while time.monotonic() < ends:
@@ -188,7 +190,7 @@ def marked(found: list[tuple[str, str]], often: set[tuple[str, str]]) -> list[ob
 def named(fault: str, step: str) -> str:
     """Of which of these charges, divided by |, the reason must tell; empty if none can be proven."""
     if fault in WRONG:
-        step_charges = PROVABLE.get(step.rpartition("/")[2], "share")
+        step_charges = PROVABLE.get(step.rpartition("/")[2], "off")
         at = step.replace("/partials", "/p")  # partials, or the proofs that follow
         return "|".join(f"member {LIAR} {charge} at {at}" for charge in step_charges.split("|"))
     if fault in CHARGES:
@@ -208,7 +210,9 @@ def check(liar: Liar, fault: str, step: str) -> None:
     assert len(certificate.signatures) >= 3
     assert all(len(boxes) == len(certificate.signatures) for boxes in certificate.boxes.values())
     if charges := named(fault, step):
-        assert any(charge in closed.reason for charge in charges.split("|")), closed.reason
+        blame = [str(b) for f in outcome.failures for charged in f.reports.values() for b in charged]
+        said = f"{closed.reason} {blame}"
+        assert any(charge in said for charge in charges.split("|")), said
         # A lie in the last step may leave the liar with the result, which it has signed then.
         assert step == "nets" or all(LIAR not in boxes for boxes in certificate.boxes.values())
     assert report.settlements
@@ -231,13 +235,20 @@ def test_of_three_members_one_can_end_the_round_and_nothing_else(
 ) -> None:
     run, report = of_three.close(fault, step)
     engine, market = of_three.house.engine, run.report.terms.market.id
-    if isinstance(report, str):
+    book = engine.state.books[market]
+    if isinstance(report, str) and book.current_round.state in {RoundState.OPEN, RoundState.CLEARED}:
+        # It waits to be sealed, or settled, until the fault is gone.
+        of_three.plays_again()
+        if book.current_round.state is RoundState.OPEN:
+            of_three.committee.run(engine.close(market))
+        assert book.current_round.state is RoundState.CLEARED
+        assert of_three.committee.run(settled(engine))
+    elif isinstance(report, str):
         waiting = engine.state.sealed is not None
         if waiting:  # two have signed and will not abandon: the orders wait until the window has passed
             assert "no end yet" in report
             of_three.house.chain.advance(of_three.house.chain.settle_window() + 60)
             of_three.committee.run(engine.follow_chain())
-        book = engine.state.books[market]
         assert book.current_round.state is RoundState.ABORTED
         assert book.standing == ()
         assert engine.state.not_final == []

@@ -249,7 +249,7 @@ def test_what_is_no_reason_is_evidence(order: SealedOrder, ending: Message) -> N
 def succession(key: PublicKey) -> tuple[Message, Tenures]:
     """The same members with that key, and all committees with them."""
     present = TENURES.current
-    following = replace(present, key=key, key_epoch=1, since=NOW)
+    following = replace(present, key=key, key_epoch=1, since=NOW, sharing=b"\x5a" * 32)
     digest = present.succession(following, terms().domain, terms().venue)
     signatures = [sign_digest(digest, seat.signing_key) for seat in seats()]
     entry = Message("committee", {"time": NOW, **following.fields()}, signatures)

@@ -425,7 +425,7 @@ def names(path: Path) -> list[str]:
 def test_a_staged_seat_waits_for_the_commit(path: Path) -> None:
     stage(NEXT, path)
     assert Seat.load(path) == SEATS[0]
-    assert names(path) == ["seat.json", "seat.next.json"]
+    assert names(path) == ["seat.json", "seat.next.about.json", "seat.next.json"]
     assert path.with_suffix(".next.json").stat().st_mode & 0o777 == 0o600
     assert commit(path, NEXT.committee.digest) == NEXT
     assert Seat.load(path) == NEXT
@@ -465,7 +465,7 @@ def test_only_the_change_agreed_on_is_committed(path: Path) -> None:
     with pytest.raises(ConfigError, match="another change"):
         commit(path, agreed(run(members(SEATS, REFRESH)))[0].committee.digest)
     assert commit(path, COMMITTEE.digest) == SEATS[0]  # the one in office is committed already
-    assert names(path) == ["seat.json", "seat.next.json"]
+    assert names(path) == ["seat.json", "seat.next.about.json", "seat.next.json"]
 
 
 def test_a_later_try_replaces_what_was_staged(path: Path) -> None:
@@ -489,7 +489,7 @@ def test_a_crash_before_the_rename_leaves_the_old_seat(path: Path, monkeypatch: 
             with pytest.raises(OSError, match="power cut"):
                 commit(path, NEXT.committee.digest)
         assert Seat.load(path) == SEATS[0]
-    assert names(path) == ["seat.json", "seat.next.json", "seat.old.json"]
+    assert names(path) == ["seat.json", "seat.next.about.json", "seat.next.json", "seat.old.json"]
     assert commit(path, NEXT.committee.digest) == NEXT
     assert names(path) == ["seat.json"]
 

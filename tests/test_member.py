@@ -14,6 +14,7 @@ from commitments import merkle
 from darkpool.chain import Chain, Token, VaultTerms
 from darkpool.chain_events import chain_message
 from darkpool.committee import member as module
+from darkpool.committee.evaluator import MAX_MESSAGE_BYTES, EvaluatorFailed
 from darkpool.eip712 import address_of
 from darkpool.errors import ChainError
 from darkpool.log import Log
@@ -52,6 +53,78 @@ def venue() -> Venue:
     made.finish(made.sealed_list)
     made.open(2)
     return made
+
+
+# --- evaluators' traffic -----------------------------------------------------------------------------
+
+
+class Heard:
+    """An evaluator's place among all, that keeps what it is fed."""
+
+    def __init__(self, **_: object) -> None:
+        self.members, self.fed, self.alive, self.unheard = (1, 2, 3), list[tuple[int, bytes]](), False, (3,)
+
+    def feed(self, peer: int, data: bytes) -> None:
+        self.fed.append((peer, data))
+
+    async def start(self, _seconds: float) -> None:
+        raise EvaluatorFailed("bytes of a peer", 2)
+
+    async def close(self) -> None:
+        pass
+
+
+def at(generation: int, data: bytes) -> bytes:
+    return generation.to_bytes(4, "big") + data
+
+
+@pytest.fixture
+def evaluators(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "Evaluator", Heard)
+
+
+def started(host: Host, generation: int) -> list[tuple[int, bytes]]:
+    """What the evaluator of that generation was fed when it was made."""
+    host.ask("start", generation=generation, members=[1, 2, 3])
+    evaluator = host.member.rounds.evaluator
+    assert isinstance(evaluator, Heard)
+    return evaluator.fed
+
+
+@pytest.mark.usefixtures("evaluators")
+def test_a_peer_cannot_use_up_what_is_kept_of_others(host: Host) -> None:
+    host.member._mpc(2, at(1, bytes(module.MAX_EARLY_BYTES + 1)))
+    host.member._mpc(2, at(1, bytes(module.MAX_EARLY_BYTES)))
+    host.member._mpc(2, at(1, b"more"))
+    host.member._mpc(3, at(1, b"hello"))
+    host.member._mpc(3, at(1, b"again"))
+    assert started(host, 1) == [(2, bytes(module.MAX_EARLY_BYTES)), (3, b"hello"), (3, b"again")]
+
+
+@pytest.mark.usefixtures("evaluators")
+def test_of_a_peers_early_traffic_its_latest_evaluators_counts(host: Host) -> None:
+    for generation, data in ((3, b"old"), (4, b"new"), (3, b"late"), (5_000, b"far")):
+        host.member._mpc(2, at(generation, data))
+    host.member._mpc(3, at(5, b"ahead"))
+    assert started(host, 4) == [(2, b"new")]
+    assert started(host, 5) == [(3, b"ahead")]
+    assert started(host, 6) == []
+
+
+@pytest.mark.usefixtures("evaluators")
+@pytest.mark.parametrize("data", [b"", bytes(MAX_MESSAGE_BYTES + 1)])
+def test_what_no_evaluator_sends_ends_none(host: Host, data: bytes) -> None:
+    """Neither the running one nor the next, on which the others would wait in vain."""
+    host.member._mpc(2, at(1, data))
+    fed = started(host, 1)
+    host.member._mpc(2, at(1, data))
+    assert fed == []
+
+
+@pytest.mark.usefixtures("evaluators")
+def test_whose_bytes_ended_an_evaluator_is_said(host: Host) -> None:
+    reply = host.ask("start", generation=1, members=[1, 2, 3])
+    assert reply.fields["blame"] == [[2, "off", "start"]]
 
 
 # --- append -----------------------------------------------------------------------------------------

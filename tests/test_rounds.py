@@ -11,7 +11,9 @@ import pytest
 
 from darkpool import eip712
 from darkpool.certificates import abandon_digest
+from darkpool.committee.evaluator import Evaluator
 from darkpool.committee.rounds import MAX_ATTEMPTS, MAX_STEP_SECONDS
+from darkpool.committee.steps import Attempt
 from darkpool.listing import NO_CROSS, RoundResult
 from darkpool.message import Message
 from darkpool.results import read_result, result_fields
@@ -209,6 +211,24 @@ def test_without_an_evaluator_nothing_is_attempted(host: Host, venue: Venue) -> 
     before = row(host, venue)
     assert "none among members [1, 2, 3]" in refusal(clear(host, venue, attempt=1), retry=True)
     assert row(host, venue) == before
+
+
+def test_without_an_evaluator_the_others_are_told_and_by_whom_it_was_lost(
+    host: Host, venue: Venue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else they would wait for it in vain, and charge it with its silence."""
+    advance(host, venue, AttemptState.SEALED)
+    told = list[tuple[bytes, str]]()
+    monkeypatch.setattr(host.member.mesh, "abort", lambda session, reason: told.append((session, reason)))
+    name = Attempt(digest_of(venue), 1, (1, 2, 3)).name(host.seat)
+    reply = clear(host, venue, attempt=1)
+    assert told == [(name, "evaluator: none among members [1, 2, 3]")]
+    assert reply.fields["blame"] == []
+    evaluator = Evaluator(index=1, n=3, t=1, send=lambda _peer, _data: None)
+    evaluator.feed(2, b"")  # as if its child had ended at what member 2 sent
+    host.member.rounds.evaluator = evaluator
+    assert clear(host, venue, attempt=1).fields["blame"] == [[2, "off", "evaluation"]]
+    assert [session for session, _ in told] == [name, name]
 
 
 # --- adopting ---------------------------------------------------------------------------------------

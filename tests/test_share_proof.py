@@ -74,7 +74,11 @@ def test_a_proof_is_of_one_partial(lie: mpz) -> None:
         verify_partial(SEATS, 2, C, lie, PROOF)
 
 
-@pytest.mark.parametrize("lie", [mpz(0), N, N + PARTIAL, -PARTIAL, mpz(primes()[0])], ids=["zero", "modulus", "above", "negative", "factor"])
+@pytest.mark.parametrize(
+    "lie",
+    [mpz(0), N, N + PARTIAL, -PARTIAL, mpz(primes()[0])],
+    ids=["zero", "modulus", "above", "negative", "factor"],
+)
 def test_what_is_no_unit_is_no_partial(lie: mpz) -> None:
     with pytest.raises(VerificationError, match="member 2: not a unit"):
         verify_partial(SEATS, 2, C, lie, PROOF)

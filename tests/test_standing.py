@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from darkpool.committee.standing import MAX_LEAD, Standing, mutual, next_generation
+from darkpool.committee.standing import MAX_LEAD, Standing, apart, next_generation
 from darkpool.message import Message
 
 STATUS = {"generation": 3, "evaluator": True, "players": [1, 2, 4], "peers": [2, 4]}
@@ -55,14 +55,18 @@ def test_generations_go_up_and_a_liar_cannot_use_them_up(
 
 
 @pytest.mark.parametrize(
-    "seen, met",
+    "seen, pairs",
     [
-        ({1: {1, 2, 3}, 2: {1, 2, 3}, 3: {1, 2, 3}}, [1, 2, 3]),
-        ({1: {1, 2, 3, 4}, 2: {2}, 3: {1, 2, 3, 4}, 4: {1, 2, 3, 4}}, [1, 3, 4]),
-        ({1: {1, 3}, 2: {1, 2, 3}, 3: {1, 2, 3}}, [1, 3]),
-        ({1: {1}, 2: {2}}, [1]),
-        ({}, []),
+        ({1: {1, 2, 3}, 2: {1, 2, 3}, 3: {1, 2, 3}}, set()),
+        ({1: {1, 2, 3, 4}, 2: {2}, 3: {1, 2, 3, 4}, 4: {1, 2, 3, 4}}, {(1, 2), (2, 3), (2, 4)}),
+        ({1: {1, 3}, 2: {1, 2, 3}, 3: {1, 2, 3}}, {(1, 2)}),
+        ({2: {1, 2, 3}, 1: {1, 3}, 3: {1, 2, 3}}, {(1, 2)}),
+        ({1: {1}, 2: {2}}, {(1, 2)}),
+        ({1: {1, 9}}, set()),
+        ({}, set()),
     ],
 )
-def test_those_meet_who_say_so_of_one_another(seen: dict[int, set[int]], met: list[int]) -> None:
-    assert mutual(seen) == met
+def test_one_that_does_not_see_another_parts_the_two_and_nobody_else(
+    seen: dict[int, set[int]], pairs: set[tuple[int, int]]
+) -> None:
+    assert apart(seen) == pairs

@@ -25,7 +25,7 @@ from darkpool.netting import Signers
 from darkpool.order import Terms, TimeInForce
 from darkpool.results import result_fields
 from darkpool.state import VenueState
-from darkpool.tenure import MAX_WAIT, Tenure, read_tenures
+from darkpool.tenure import MAX_WAIT, NO_SHARING, Tenure, read_tenures
 from darkpool.types import Address
 from darkpool.wallet import Wallet
 from tests.succession import entry_of, other_seats, refreshed, replaced, rotated, signers_of
@@ -259,6 +259,7 @@ FIELDS: dict[str, tuple[object, str]] = {
     "key_epoch": (7, "1 is next"),
     "threshold": (2, "members"),
     "modulus": ("ff", "modulus"),
+    "sharing": ("ff" * 32, "a member of neither"),
 }
 
 
@@ -308,6 +309,9 @@ MALFORMED: dict[str, dict[str, Any]] = {
     "too long": {"modulus": "f" * 4_097},
     "no time": {"at": None},
     "no epoch": {"key_epoch": True},
+    "no sharing": {"sharing": None},
+    "a short sharing": {"sharing": "ab" * 31},
+    "a sharing in capitals": {"sharing": "AB" * 32},
 }
 
 
@@ -317,6 +321,12 @@ def test_what_is_no_committee_is_refused(name: str) -> None:
     entry = entry_of(venue.state, refreshed(venue.state, venue.now), venue.now, fields=MALFORMED[name])
     with pytest.raises(DecodeError):
         venue.state.checked(entry)
+
+
+def test_nobody_takes_office_without_shares() -> None:
+    venue = Venue(names=("ada",))
+    following = replace(refreshed(venue.state, venue.now), sharing=NO_SHARING)
+    assert "none is named" in refused(venue, lambda: venue.take(entry_of(venue.state, following, venue.now)))
 
 
 def test_an_entry_is_good_once_and_in_one_log() -> None:
@@ -364,6 +374,7 @@ def test_what_members_sign_is_what_eip712_says() -> None:
     before, following = venue.state.tenures.current, rotated(venue.state, venue.now)
     row = [{"name": n, "type": t} for n, t in (("keyEpoch", "uint256"), ("members", "address[]"))]
     row += [{"name": n, "type": t} for n, t in (("threshold", "uint256"), ("keyId", "bytes32"))]
+    row += [{"name": "sharing", "type": "bytes32"}]
     data = {
         "types": {
             "EIP712Domain": [
@@ -396,6 +407,7 @@ def test_what_members_sign_is_what_eip712_says() -> None:
                     "members": ["0x" + a.hex() for a in t.signers.addresses.values()],
                     "threshold": 1,
                     "keyId": t.key.key_id,
+                    "sharing": t.sharing,
                 }
                 for name, t in (("before", before), ("next", following))
             },
@@ -448,6 +460,8 @@ def test_whoever_knows_the_first_committee_can_follow_to_the_present_one() -> No
         (replace(first, op="market").encode(), *entries[1:]),
         (replace(first, blobs=[b""]).encode(), *entries[1:]),
         (replace(first, fields={**first.fields, "members": others}).encode(), *entries[1:]),
+        (replace(first, fields={**first.fields, "sharing": "5a" * 32}).encode(), *entries[1:]),
+        (replace(first, fields={**first.fields, "at": 1}).encode(), *entries[1:]),
         (b"", *entries),
         entries[:1] * 513,
     ]

@@ -80,7 +80,7 @@ class Four:
         async def member(index: int) -> Message:
             planned = plan(3) if plans is None else plans.get(index, plan(3))
             mesh, home = meshes.members[index], self.homes[index]
-            return await reshare(request(), SEATS[index - 1], home, mesh, PRESENT, planned)
+            return await reshare(request(), SEATS[index - 1], home, mesh, PRESENT, planned, 0)
 
         work = [member(i) for i in STAYING] + [self.successor.handle(told)]
         found = await asyncio.gather(*work, return_exceptions=True)

@@ -52,7 +52,7 @@ def plan(
     from darkpool.types import parse_address
 
     present = _tenures(data).current
-    following = replace(present, key_epoch=present.key_epoch + 1, since=0)
+    following = replace(present.plan, key_epoch=present.key_epoch + 1)
     if directory is not None:
         found = Directory.load(directory)
         following = replace(following, signers=found.signers, key=found.committee.key)
@@ -122,7 +122,7 @@ def refresh(data: FolderOption = DEFAULT_FOLDER, as_json: JsonOption = False) ->
     from darkpool.tenure_file import Planned
 
     present = _tenures(data).current
-    wanted = Planned(replace(present, key_epoch=present.key_epoch + 1, since=0))
+    wanted = Planned(replace(present.plan, key_epoch=present.key_epoch + 1))
     done = _asked(data, "/v1/operator/committee", wanted)
     say(done, _in_office(done), as_json=as_json)
 

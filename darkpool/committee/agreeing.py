@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from commitments.errors import CommitmentsError
+from darkpool.committee import staging
 from darkpool.committee.directory import COMMITTEE, Directory
 from darkpool.committee.home import SEAT, write_private
 from darkpool.committee.introduction import Introduction
@@ -50,6 +51,11 @@ def agreement(folder: Path, data: bytes, plan: Planned) -> Agreement:
 
     Raises ConfigError for what it must not agree to, PeerFault for a file that is none.
     """
+    if staging.staged(folder / SEAT):
+        raise ConfigError(
+            "seat: the next one is staged already, for a change that is under way",
+            "let the operator end that change or begin it anew, which gives it up; then agree",
+        )
     following = read_directory(data)
     index = own_index(folder, following)
     present, seat = Directory.load(folder / COMMITTEE), Seat.load(folder / SEAT)

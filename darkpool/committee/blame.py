@@ -18,6 +18,9 @@ from darkpool.message import Message
 MAX_BLAME: Final = 64
 """Charges in one report."""
 
+START: Final = "start"
+"""The step in which players get evaluators."""
+
 MAX_STEP: Final = 64
 MAX_EVIDENCE: Final = 1 << 22
 """Bytes of one signed message that are kept as evidence."""
@@ -33,8 +36,8 @@ class Charge(StrEnum):
     GONE = "gone"
     """Its connection was lost or not there. It may have crashed, or the network."""
     OFF = "off"
-    """It sent a share of an evaluation's output off the polynomial of all others. It may have lied, or been
-    dealt a false part of that share by whoever lied in the evaluation."""
+    """It sent a share of an evaluation's output off the polynomial of all others, or bytes that ended the
+    evaluator of who charges it. It may have lied, or been dealt a false part by whoever lied there."""
     UNSIGNED = "unsigned"
     """A message that it did not sign came over its authenticated link."""
     MALFORMED = "malformed"
@@ -45,7 +48,8 @@ class Charge(StrEnum):
     """It signed a partial decryption that differs from the one proven, or gave no valid proof: anybody can
     check proof and difference."""
     COMPLAINT = "complaint"
-    """It said that partial decryptions do not combine, and all of them are proven: anybody can check."""
+    """It said that partial decryptions do not combine, and all of them are proven: anybody can check. Or it
+    said so to some players and another thing to others, and signed both."""
     OPENING = "opening"
     """It signed an opening that is not that of its ciphertext: anybody can check."""
     SHARE = "share"

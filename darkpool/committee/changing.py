@@ -1,9 +1,9 @@
 """A member's end of a change of shares, between rounds of a running venue.
 
     reshare    with all others it makes the next seats (keylife.py) and stages its own (staging.py)
-    withdraw   the others could not: what is staged is erased
+    withdraw   the others could not: what is staged is erased, unless this member has signed it into office
     staged     which next seat it keeps, also one that was dealt to it under another key
-    (the log)  a `committee` entry of the staged epoch: the staged seat takes the place of the present one
+    (the log)  a `committee` entry of the staged sharing: the staged seat takes the place of the present one
 
 The log decides, and every member follows it, so after any crash all come to the same epoch. A member whose
 entry comes before its seat was staged has no part any more until it is replaced.
@@ -12,6 +12,7 @@ entry comes before its seat was staged has no part any more until it is replaced
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -39,32 +40,46 @@ log = logging.getLogger("darkpool.member")
 
 
 async def reshare(
-    request: Message, seat: Seat, home: Path, mesh: Mesh, tenure: Tenure, planned: Planned | None
+    request: Message, seat: Seat, home: Path, mesh: Mesh, tenure: Tenure, planned: Planned | None, now: int
 ) -> Message:
-    """Take part in a change and stage the next seat.
+    """Take part in a change and stage the next seat, for the committee of the plan.
 
-    A refresh is agreed to whenever it is asked; successors must be those of the owner's plan. Raises
-    DecodeError, OrderRefused, ChangeAborted, RoundAborted.
+    A refresh is agreed to whenever it is asked; successors must be those of the owner's plan for the epoch
+    that is next. `now`: of the log, unix seconds. Raises DecodeError, OrderRefused, ConfigError,
+    ChangeAborted, RoundAborted.
     """
+    staging.check_free(home / SEAT, now)
     parameters = read_change(request)
     if parameters.change.committee != seat.committee:
         raise OrderRefused(
             f"sharing: of epoch {parameters.change.committee.epoch}, or another one than this member's",
             "ask all members for theirs",
         )
-    replaced = parameters.change.replaced
-    if replaced and (planned is None or replaced != successors(tenure, planned.tenure)):
+    if seat.committee.epoch != tenure.key_epoch:
         raise OrderRefused(
-            f"replaced: {list(replaced)} are not whom this member's folder wants replaced",
-            "its owner has to agree: by next-committee.json in the member's folder",
+            f"seat: of key epoch {seat.committee.epoch}, the log's is {tenure.key_epoch}",
+            "let this member take the seat in office first",
+        )
+    replaced, wanted = parameters.change.replaced, refreshed(tenure)
+    if replaced:
+        if planned is None or replaced != successors(tenure, planned.tenure):
+            raise OrderRefused(
+                f"replaced: {list(replaced)} are not whom this member's folder wants replaced",
+                "its owner has to agree: by next-committee.json in the member's folder",
+            )
+        wanted = planned.tenure.plan
+    if wanted.key_epoch != tenure.key_epoch + 1:
+        raise OrderRefused(
+            f"key_epoch: {wanted.key_epoch} in this member's folder where {tenure.key_epoch + 1} is next",
+            "have next-committee.json planned anew",
         )
     following = await changed(KeyChange.begin(parameters, seat), mesh)
-    return stage(following, home)
+    return stage(following, home, wanted.hash, now)
 
 
-def stage(following: Seat, home: Path) -> Message:
-    """Keep the next seat; the answer that says so."""
-    staging.stage(following, home / SEAT)
+def stage(following: Seat, home: Path, plan: bytes = bytes(32), now: int = 0) -> Message:
+    """Keep the next seat for that committee (`Tenure.plan`, its hash); the answer that says so."""
+    staging.stage(following, home / SEAT, plan, now)
     log.info("the seat of epoch %d is staged", following.committee.epoch)
     return _staged(following)
 
@@ -106,14 +121,21 @@ def settled(home: Path, seat: Seat, tenure: Tenure) -> Seat:
 
     Raises ConfigError.
     """
-    path = home / SEAT
-    if seat.committee.epoch == tenure.key_epoch or not staging.staged(path):
+    path, held = home / SEAT, seat.committee.digest == tenure.sharing
+    if held and not staging.unfinished(path):
         return seat
-    following = Seat.load(path.with_suffix(staging.NEXT))
-    if (following.committee.epoch, following.committee.key) != (tenure.key_epoch, tenure.key):
-        return seat
-    log.info("the seat of epoch %d takes the place of that of %d", tenure.key_epoch, seat.committee.epoch)
-    return staging.commit(path, following.committee.digest)
+    if not held:
+        if not staging.staged(path):
+            return seat
+        if Seat.load(path.with_suffix(staging.NEXT)).committee.digest != tenure.sharing:
+            return seat
+        log.info("the seat of epoch %d takes the place of that of %d", tenure.key_epoch, seat.committee.epoch)
+    return staging.commit(path, tenure.sharing)
+
+
+def refreshed(tenure: Tenure) -> Tenure:
+    """The plan for the same members with other shares."""
+    return replace(tenure.plan, key_epoch=tenure.key_epoch + 1)
 
 
 def successors(before: Tenure, following: Tenure) -> tuple[int, ...]:

@@ -1,9 +1,12 @@
 """Who lied, when a combiner says that partial decryptions do not combine.
 
-One further broadcast. Each player assigned to a product complained of sends its partial decryption again, now
-with Shoup's proof; the combiner shows what its helpers had signed and sent to it. From that everybody judges
-alike:
+One further broadcast. It begins with what every other player's openings hash to, and that player's signature:
+whoever opened one thing to some and another to others has signed both, and its word sets nobody against
+anybody. Then each player assigned to a product complained of sends its partial decryption again, now with
+Shoup's proof; the combiner shows what its helpers had signed and sent to it. Of those that saw the same
+openings everybody judges alike:
 
+    two openings signed by one             the combiner that signed both is charged: complaint
     no valid proof                         the player is charged: partial
     what it had sent is another partial    the player is charged: partial, by its own signature
     neither of anybody                     the combiner is charged: complaint
@@ -25,13 +28,15 @@ from commitments.errors import DecodeError, VerificationError
 from commitments.paillier import Ciphertext
 from commitments.share_proof import ShareProof, prove_partial, verify_partial
 from commitments.threshold import Committee, decode_residue
+from darkpool import eip712
 from darkpool.committee.blame import MAX_EVIDENCE, Blame, Charge, Faulted
 from darkpool.committee.spread import spread
-from darkpool.committee.steps import Heard, Steps
+from darkpool.committee.steps import ALL, Heard, Steps, signed_digest
 
 STEP: Final = "/proofs"
 PARTIALS: Final = "/partials"
 _MOST: Final = 2 * MAX_EVIDENCE
+_HASH_BYTES: Final = 32
 
 PartialOf = Callable[[Heard, int], mpz]
 """(what a helper sent its combiner, position) -> the partial in it; raises DecodeError."""
@@ -62,8 +67,11 @@ async def settle(
     complaints: Sequence[Complaint],
     partial_of: PartialOf,
     sent: Mapping[int, Heard],
+    opened: Mapping[int, Heard],
 ) -> NoReturn:
-    """Prove our part, hear the others', judge. `sent`: what our own helpers sent us, by helper.
+    """Prove our part, hear the others', judge.
+
+    `sent`: what our own helpers sent us, by helper; `opened`: the others' openings.
 
     Raises Faulted, which charges whoever lied.
     """
@@ -71,6 +79,9 @@ async def settle(
     ours = [c for c in complaints if me in c.assigned]
     proven = await spread(lambda c: prove_partial(committee, steps.seat.share, c.ciphertext), ours)
     writer = Writer()
+    for peer in steps.peers:
+        writer.fixed(eip712.keccak256(opened[peer].body), _HASH_BYTES)
+        writer.fixed(opened[peer].signature, eip712.SIGNATURE_BYTES)
     for value, proof in proven:
         writer.uint(int(value), committee.key.modulus_bytes).var(proof.encode(committee))
     for complaint in (c for c in complaints if c.combiner == me):
@@ -80,15 +91,23 @@ async def settle(
     charges: list[Blame] = []
     partials = {(c.position, me): value for c, (value, _) in zip(ours, proven, strict=True)}
     shown = {(c.position, h): sent[h] for c in complaints if c.combiner == me for h in c.helpers}
+    unlike, twofold = set[int](), set[int]()
     for peer, message in heard.items():
         try:
-            _read(message, complaints, committee, partials, shown)
+            reader = Reader(message.body)
+            if differing := _differing(steps, peer, reader, opened):
+                # It may have heard other complaints than we did, and proves its part of those.
+                unlike.add(peer)
+                twofold |= differing
+            else:
+                _read(reader, peer, complaints, committee, partials, shown)
         except (DecodeError, VerificationError):
             # Whatever it lacks, it was due: the proof of a player, or the messages of a combiner.
             complains = any(c.combiner == peer for c in complaints)
             charges.append(message.blame(Charge.COMPLAINT if complains else Charge.PARTIAL))
+    charges += [opened[peer].blame(Charge.COMPLAINT) for peer in sorted(twofold)]
     for complaint in complaints:
-        if not {b.member for b in charges} & set(complaint.assigned):
+        if not ({b.member for b in charges} | unlike) & set(complaint.assigned):
             evidence = heard.get(complaint.combiner)
             false = (
                 Blame(complaint.combiner, Charge.COMPLAINT, step)
@@ -99,15 +118,30 @@ async def settle(
     raise Faulted(f"step {step}: partial decryptions do not combine", charges)
 
 
+def _differing(steps: Steps, peer: int, reader: Reader, opened: Mapping[int, Heard]) -> set[int]:
+    """Who signed other openings to that peer than to us. Raises Decode-, VerificationError."""
+    found = set[int]()
+    for other in (i for i in steps.players if i != peer):
+        digest = reader.fixed("openings", _HASH_BYTES)
+        signature = reader.fixed("signature", eip712.SIGNATURE_BYTES)
+        mine = opened.get(other)  # ours we said once only: any that bears our signature is that
+        if mine is None or digest != eip712.keccak256(mine.body):
+            step = next(iter(opened.values())).step
+            signed = signed_digest(steps.name, other, ALL, step, digest)
+            eip712.check_signer(signed, signature, steps.signers.addresses[other])
+            found |= set() if mine is None else {other}
+    return found
+
+
 def _read(
-    message: Heard,
+    reader: Reader,
+    peer: int,
     complaints: Sequence[Complaint],
     committee: Committee,
     partials: dict[tuple[int, int], mpz],
     shown: dict[tuple[int, int], Heard],
 ) -> None:
     """A player's proven partials and, of a combiner, what it was sent. Raises Decode-, VerificationError."""
-    peer, reader = message.sender, Reader(message.body)
     for complaint in (c for c in complaints if peer in c.assigned):
         value = decode_residue(committee.key, reader.fixed("partial", committee.key.modulus_bytes), "partial")
         inner = Reader(reader.var("proof", _MOST))

@@ -12,17 +12,18 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Final
 
 from commitments.errors import DecodeError, VerificationError
 from darkpool import certificates, eip712
-from darkpool.committee.attempts import Attempts
+from darkpool.committee.attempts import Attempts, Past
 from darkpool.committee.blame import Blame, read_blame
 from darkpool.committee.meeting import Meeting
 from darkpool.committee.member_links import SHORT_SECONDS, MemberLinks, ReadLog, refusal
 from darkpool.committee.outcome import Certificate, DigestOf, Signed, groups, signed_by
 from darkpool.committee.rounds import MAX_ATTEMPTS
-from darkpool.committee.standing import Standing, mutual, next_generation
+from darkpool.committee.standing import Standing, apart, next_generation
 from darkpool.errors import PeerFault, Unavailable
 from darkpool.listing import SealedList
 from darkpool.message import Message
@@ -88,6 +89,8 @@ class Coordinator(MemberLinks):
         super().__init__(signers, meeting, read_log, size)
         self._timeout = clear_timeout
         self.attempts = Attempts(self.quorum)  # at the list that was cleared last
+        self.past = Past()
+        self._parted: set[tuple[int, int]] = set()  # who did not see each other when it was last asked
         self._evaluating: tuple[int, ...] = ()  # who have evaluators among themselves, as far as we know
 
     # --- before a round is sealed -------------------------------------------------------------------
@@ -100,29 +103,43 @@ class Coordinator(MemberLinks):
         """
         met = await self._met(await self.caught_up(size))
         willing = await self._enough(Message("ready", {"epoch": epoch}), SHORT_SECONDS, met)
-        attempts, reason = Attempts(self.quorum), ""
-        while (players := attempts.players(sorted(willing))) is not None:
-            trouble = await self._evaluators(players, attempts)
-            if not trouble:
-                return players
-            reason = reason or trouble
+        attempts, reason = Attempts(self.quorum, past=self.past), ""
+        attempts.part(self._parted)
+        try:
+            for _ in range(MAX_ATTEMPTS):
+                players = attempts.players(sorted(willing))
+                if players is None:
+                    break
+                trouble = await self._evaluators(players, attempts)
+                if not trouble:
+                    return players
+                reason = reason or trouble
+        finally:
+            if attempts.failures:
+                self.past.learn(attempts)
         raise Unavailable(reason, "committee")
 
     async def _met(self, among: Iterable[int]) -> list[int]:
-        """As many of those as see each other, once members that have just started have found each other."""
+        """Those that are here, 2t+1 of whom see each other; members that have just started get some time.
+
+        Nobody is left out because of what another says: `_parted` are then the pairs that should not play
+        together.
+        """
         loop = asyncio.get_running_loop()
         ends = loop.time() + MEET_SECONDS
         while True:
             statuses = await self._enough(Message("status"), SHORT_SECONDS, among)
             standings = {i: s for i, status in statuses.items() if (s := Standing.read(status)) is not None}
             seen = {i: {i, *standing.peers} for i, standing in standings.items()}
-            met = mutual(seen)
-            late = loop.time() >= ends
-            if len(met) >= self.quorum and (late or len(met) == len(seen)):
-                return met
+            pairs, late = apart(seen), loop.time() >= ends
+            sets = combinations(sorted(seen), self.quorum)
+            together = any(not apart({i: seen[i] for i in players}) for players in sets)
+            if together and (late or pairs <= self._parted):
+                self._parted = pairs
+                return sorted(seen)
             if late:
-                apart = {i: sorted(set(seen) - peers) for i, peers in seen.items() if set(seen) - peers}
-                index, missing = next(iter(apart.items()), (0, sorted(set(statuses) - set(seen))))
+                unseen = {i: sorted(set(seen) - peers) for i, peers in seen.items() if set(seen) - peers}
+                index, missing = next(iter(unseen.items()), (0, sorted(set(statuses) - set(seen))))
                 who = f"member {index} is not connected to" if index else "nonsense is the status of"
                 raise Unavailable(f"{who} members {missing}", "committee")
             await asyncio.sleep(MEET_SECONDS / 100)
@@ -199,7 +216,7 @@ class Coordinator(MemberLinks):
         Who of the players does not sign the result that more than t others signed is left out the next time:
         whoever has signed it gives the same again.
         """
-        self.attempts = attempts = Attempts(self.quorum)
+        self.attempts = attempts = Attempts(self.quorum, past=self.past)
         reason, known = "", dict[int, Message]()
         among = sorted(self._links if signed is None else signed)
         for number in range(1, MAX_ATTEMPTS + 1):
@@ -229,6 +246,7 @@ class Coordinator(MemberLinks):
                     break
                 attempts.suspect(set(players) - set(best.replies))
             log.warning("attempt %d failed: %s; charged: %s", number, said.reason, attempts.summary or "none")
+        self.past.learn(attempts)
         if attempts.charged:
             reason += f"; charged: {attempts.summary}"
         return await self.conclude(terms, sealed, digest_of, reason, known)

@@ -30,10 +30,14 @@ _PASSED_ON: Final = ("PATH", "LD_LIBRARY_PATH", "LANG", "TMPDIR", "SYSTEMROOT")
 
 
 class EvaluatorFailed(DarkpoolError):  # noqa: N818  named like its siblings in `darkpool.errors`
-    """The child died, timed out or was refused: no result, and the evaluator is dead."""
+    """The child died, timed out or was refused: no result, and the evaluator is dead.
 
-    def __init__(self, message: str) -> None:
+    `peer`: the member whose bytes or lost link ended it, as far as that is known.
+    """
+
+    def __init__(self, message: str, peer: int | None = None) -> None:
         super().__init__(message, "the players must start new evaluators together")
+        self.peer = peer
 
 
 class Evaluator:
@@ -69,6 +73,7 @@ class Evaluator:
         self._heard: set[int] = set()
         self._request = 0
         self._failure: str | None = None
+        self._failed_by: int | None = None
         self._closing = False
         self._peak_kib = 0
 
@@ -92,13 +97,19 @@ class Evaluator:
         """The other players that have not sent anything yet."""
         return tuple(p for p in self._me.peers if p not in self._heard)
 
+    @property
+    def failed_by(self) -> int | None:
+        """The member whose bytes or lost link ended it, if it is dead and that is known."""
+        return self._failed_by
+
     async def start(self, timeout: float) -> None:  # noqa: ASYNC109  the child must die with the wait
         """Start the child and wait until it is connected to all other players' children.
 
         Raises EvaluatorFailed after `timeout` seconds, or if the child refuses MPyC or a peer's hello.
         """
         if self._transport is not None or self._failure is not None:
-            raise EvaluatorFailed("an evaluator starts once; make a new one")
+            reason = self._failure or "an evaluator starts once; make a new one"
+            raise EvaluatorFailed(reason, self._failed_by)
         loop = asyncio.get_running_loop()
         self._ready = loop.create_future()
         try:
@@ -143,7 +154,7 @@ class Evaluator:
             return
         self._heard.add(peer)
         if not 0 < len(data) <= MAX_MESSAGE_BYTES:
-            self._fail(f"member {peer} sent {len(data)} bytes; a message has 1 to {MAX_MESSAGE_BYTES}")
+            self._fail(f"member {peer} sent {len(data)} bytes; a message has 1 to {MAX_MESSAGE_BYTES}", peer)
             return
         frame = bytes(frames.Peer(peer, data))
         if self._stdin is not None:
@@ -151,7 +162,7 @@ class Evaluator:
             return
         self._early_bytes += len(frame)
         if self._early_bytes > MAX_QUEUED_BYTES:
-            self._fail(f"more than {MAX_QUEUED_BYTES} bytes from peers before the start")
+            self._fail(f"more than {MAX_QUEUED_BYTES} bytes from peers before the start", peer)
             return
         self._early.append(frame)
 
@@ -176,7 +187,7 @@ class Evaluator:
             raise ParameterError("a share is not reduced modulo p")
         async with self._lock:
             if not self.alive or self._ready is None or not self._ready.done():
-                raise EvaluatorFailed(self._failure or "not running")
+                raise EvaluatorFailed(self._failure or "not running", self._failed_by)
             self._request = (self._request + 1) % (1 << 32)
             run = bytes(frames.Run(self._request, Program[program.upper()], tuple(public), tuple(shares)))
             self._pending = asyncio.get_running_loop().create_future()
@@ -195,7 +206,7 @@ class Evaluator:
     def lost(self, peer: int) -> None:
         """The channel to `peer` is gone, and with it perhaps bytes: if it plays, no evaluation can end."""
         if peer in self._me.players and self._transport is not None and not self._closing:
-            self._fail(f"the link to member {peer} was lost")
+            self._fail(f"the link to member {peer} was lost", peer)
 
     async def close(self) -> None:
         """Stop the child, kill it if it does not stop, and wait for its end. Can be called at any time."""
@@ -245,7 +256,10 @@ class Evaluator:
             if not self._pending.done():
                 self._pending.set_result(result.shares)
         elif kind is Kind.FAILED:
-            self._fail(f"the child gave up: {frames.Failed.parse(body).reason}")
+            failed = frames.Failed.parse(body)
+            peer = failed.peer if failed.peer in self._me.peers else None
+            whose = "" if peer is None else f" at bytes of member {peer}"
+            self._fail(f"the child gave up: {failed.reason}{whose}", peer)
         elif kind is Kind.READY and self._ready is not None:
             if not self._ready.done():
                 self._ready.set_result(None)
@@ -259,10 +273,11 @@ class Evaluator:
             code = self._transport.get_returncode() if self._transport is not None else None
             self._fail(f"the child exited with code {code}")
 
-    def _fail(self, reason: str) -> None:
-        """First reason counts: end what waits, kill the child."""
+    def _fail(self, reason: str, peer: int | None = None) -> None:
+        """First reason counts: end what waits, kill the child. `peer`: who caused it."""
         if self._failure is None:
             self._failure = f"evaluator of member {self._me.index}: {reason}"
+            self._failed_by = peer
         self._early.clear()
         self._settle(self._failure)
         self._kill()
@@ -270,7 +285,7 @@ class Evaluator:
     def _settle(self, reason: str) -> None:
         for waiting in (self._ready, self._pending):
             if waiting is not None and not waiting.done():
-                waiting.set_exception(EvaluatorFailed(reason))
+                waiting.set_exception(EvaluatorFailed(reason, self._failed_by))
                 waiting.exception()  # seen: whoever waits still gets it, nobody need
 
     def _kill(self) -> None:

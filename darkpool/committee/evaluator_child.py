@@ -70,13 +70,13 @@ class Child(asyncio.Protocol):
         """The parent is gone: so are we."""
         self.fail(exc or EOFError())
 
-    def fail(self, error: BaseException) -> None:
-        """End the child; the first error counts, and the parent is told its class."""
+    def fail(self, error: BaseException, peer: int = 0) -> None:
+        """End the child; the first error counts, and the parent is told its class, and whose bytes it was."""
         if not self.ended.done():
             self.ended.set_exception(error)
             # A half-written frame cannot be followed by another; the exit code has to do then.
             if self._out is not None and not self._out.get_write_buffer_size():
-                self._write(bytes(frames.Failed(self._request, type(error).__name__)))
+                self._write(bytes(frames.Failed(self._request, type(error).__name__, peer)))
 
     def _unhandled(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self.fail(context.get("exception") or RuntimeError())
@@ -86,7 +86,10 @@ class Child(asyncio.Protocol):
             message = frames.Peer.parse(body)
             if message.peer not in self._links:
                 raise DecodeError("peer", f"{message.peer} is not another player")
-            self._links[message.peer].received(message.data)
+            try:
+                self._links[message.peer].received(message.data)
+            except Exception as error:  # noqa: BLE001  whatever it is, that peer's bytes ended the child
+                self.fail(error, message.peer)
         elif kind is Kind.RUN:
             if self._running is not None or not self._connected.done():
                 raise DecodeError("run", "before the child is ready, or while it evaluates")

@@ -172,24 +172,29 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Why the child ends, by the name of an exception class: never its text, which might quote a value."""
+    """Why the child ends, by the name of an exception class: never its text, which might quote a value.
+
+    `peer` is whose bytes it could not take, 0 if it was nobody's.
+    """
 
     request: int
     reason: str
+    peer: int = 0
 
     def __bytes__(self) -> bytes:
         reason = self.reason.encode("ascii", "replace")[:MAX_REASON_BYTES]
-        return _frame(Kind.FAILED, bytes(Writer().uint(self.request, 4).var(reason)))
+        return _frame(Kind.FAILED, bytes(Writer().uint(self.request, 4).var(reason).uint(self.peer, 1)))
 
     @classmethod
     def parse(cls, body: bytes) -> Failed:
         """Raises DecodeError."""
         r = Reader(body)
         request, reason = r.uint("request", 4), r.var("reason", MAX_REASON_BYTES)
+        peer = r.uint("peer", 1)
         r.end("failed")
         if not reason.isascii() or not reason.decode("ascii").isprintable():
             raise DecodeError("reason", "not printable ASCII")
-        return cls(request, reason.decode("ascii"))
+        return cls(request, reason.decode("ascii"), peer)
 
 
 def signal(kind: Kind) -> bytes:

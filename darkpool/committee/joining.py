@@ -13,6 +13,7 @@ member's introduction, bound to its index and to the hash of committee.json.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
@@ -116,9 +117,9 @@ def join_next(folder: Path, sealed: bytes, data: bytes) -> Directory:
             "have it dealt with the venue's own data folder",
         )
     keep_first(folder)
-    staging.stage(seat, folder / SEAT)
-    write_public(folder / FOLLOWING, data)
     plan = Planned(Tenure(directory.signers, following.key, following.epoch))
+    staging.stage(seat, folder / SEAT, plan.tenure.hash, int(time.time()))
+    write_public(folder / FOLLOWING, data)
     write_private(folder / NEXT, plan.encode())
     return directory
 

@@ -26,8 +26,8 @@ from commitments.errors import CommitmentsError, DecodeError, ParameterError
 from darkpool.admission import Tentative, screened
 from darkpool.chain import Chain
 from darkpool.chain_events import chain_message, events_between, same_events
-from darkpool.committee.blame import Blame, Charge, Faulted, blame_field
-from darkpool.committee.evaluator import Evaluator, EvaluatorFailed
+from darkpool.committee.blame import START, Blame, Charge, Faulted, blame_field
+from darkpool.committee.evaluator import MAX_MESSAGE_BYTES, Evaluator, EvaluatorFailed
 from darkpool.committee.handed import Handed
 from darkpool.committee.member_changes import Changes
 from darkpool.committee.mesh import Mesh
@@ -50,7 +50,7 @@ from darkpool.timing import CLOCK_SLACK_SECONDS, FRESH_BLOCKS, handover
 from darkpool.workers import PRESENT, refusals
 
 START_SECONDS: Final = 30.0
-MAX_EARLY_BYTES: Final = 1 << 20
+MAX_EARLY_BYTES: Final = 1 << 18  # of one peer
 MAX_EARLY_GENERATIONS: Final = 1_000
 REFUSALS_SHOWN: Final = 20
 CHARGES_SHOWN: Final = 20
@@ -95,8 +95,7 @@ class Member:
         self._chain, self._store = chain, store
         self._turn = asyncio.Lock()
         self._generation = 0
-        self._early: list[tuple[int, int, bytes]] = []
-        self._early_bytes = 0
+        self._early: dict[int, tuple[int, list[bytes]]] = {}  # by peer: its latest generation, and messages
         self._refusals = deque[list[object]](maxlen=REFUSALS_SHOWN)
         self._operations: dict[str, Callable[[Message], Awaitable[Message]]] = {
             "start": self._start,
@@ -158,32 +157,38 @@ class Member:
         await self.close()
         self._generation = generation
         self.rounds.evaluator = evaluator
-        early, self._early, self._early_bytes = self._early, [], 0
-        for number, peer, data in early:
-            if number == generation and peer in evaluator.members:
+        early, self._early = self._early, {}
+        for peer, (number, said) in early.items():
+            if number > generation:
+                self._early[peer] = number, said
+            for data in said if number == generation and peer in evaluator.members else ():
                 evaluator.feed(peer, data)
         ends = asyncio.get_running_loop().time() + START_SECONDS
         try:
             await evaluator.start(START_SECONDS)
         except EvaluatorFailed as error:
             late = asyncio.get_running_loop().time() >= ends
-            blame = [Blame(peer, Charge.SILENT, "start") for peer in evaluator.unheard if late]
+            blame = [Blame(peer, Charge.SILENT, START) for peer in evaluator.unheard if late]
+            if error.peer is not None:
+                blame.append(Blame(error.peer, Charge.OFF, START))
             raise Faulted(f"evaluator: {error}", blame) from None
         return Message("started")
 
     def _mpc(self, peer: int, body: bytes) -> None:
         generation, data = int.from_bytes(body[:_GENERATION_BYTES], "big"), body[_GENERATION_BYTES:]
+        if not 0 < len(data) <= MAX_MESSAGE_BYTES:
+            return  # no evaluator sends such; ours must not end for it
         evaluator = self.rounds.evaluator
         if generation == self._generation and evaluator is not None:
             if peer in evaluator.members:  # what others send is none of its business
                 evaluator.feed(peer, data)
-        elif (
-            self._generation < generation <= self._generation + MAX_EARLY_GENERATIONS
-            and self._early_bytes + len(body) <= MAX_EARLY_BYTES
-        ):
-            # A peer that restarted its evaluator before us; what does not fit makes its start time out.
-            self._early.append((generation, peer, data))
-            self._early_bytes += len(body)
+        elif self._generation < generation <= self._generation + MAX_EARLY_GENERATIONS:
+            # A peer that restarted its evaluator before us; what does not fit makes its own start time out.
+            # It has one evaluator at a time: of an earlier generation there is nothing to come of it.
+            number, said = self._early.get(peer, (0, []))
+            kept = said if number == generation else []
+            if generation >= number and sum(map(len, kept)) + len(data) <= MAX_EARLY_BYTES:
+                self._early[peer] = generation, [*kept, data]
 
     def _lost(self, peer: int) -> None:
         evaluator = self.rounds.evaluator

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +15,7 @@ from darkpool.committee.seat import Seat
 from darkpool.errors import OrderRefused
 from darkpool.message import Message
 from darkpool.state import VenueState
+from darkpool.tenure import NO_SHARING
 from darkpool.tenure_file import Planned
 
 
@@ -50,11 +50,16 @@ class Changes:
 
     def check_seated(self) -> None:
         """Raises OrderRefused if the log's committee holds other shares than this member."""
-        epoch, due = self._holder.seat.committee.epoch, self._state.tenures.current.key_epoch
-        if epoch != due:
+        committee, tenure = self._holder.seat.committee, self._state.tenures.current
+        if committee.epoch != tenure.key_epoch:
             raise OrderRefused(
-                f"seat: its shares are of key epoch {epoch}, the log's of {due}",
+                f"seat: its shares are of key epoch {committee.epoch}, the log's of {tenure.key_epoch}",
                 "restore its backup of that epoch, or replace the member",
+            )
+        if tenure.sharing not in {NO_SHARING, committee.digest}:
+            raise OrderRefused(
+                f"seat: its shares are of another sharing of key epoch {committee.epoch} than the log's",
+                "replace the member",
             )
 
     async def _sharing(self, _request: Message) -> Message:
@@ -63,19 +68,22 @@ class Changes:
     async def _reshare(self, request: Message) -> Message:
         if self._state.sealed is not None:
             raise OrderRefused("reshare: a round is sealed", "end it first", "round-sealed")
-        tenure, plan = self._state.tenures.current, self._plan()
-        return await changing.reshare(request, self._holder.seat, self._folder(), self._mesh, tenure, plan)
+        seat, tenure, plan = self._holder.seat, self._state.tenures.current, self._plan()
+        return await changing.reshare(
+            request, seat, self._folder(), self._mesh, tenure, plan, self._state.time
+        )
 
     async def _withdraw(self, _request: Message) -> Message:
-        staging.withdraw(self._folder() / SEAT)
+        staging.withdraw(self._folder() / SEAT, self._state.time)
         return Message("withdrawn")
 
     async def _staged(self, _request: Message) -> Message:
         return changing.staged(self._folder())
 
     async def _succeed(self, request: Message) -> Message:
+        seat, path = self._holder.seat, self._folder() / SEAT
         return await asyncio.to_thread(
-            succession.succeed, self._holder.seat, self._state, self._agreed(), self._chain, request
+            succession.succeed, seat, self._state, self._agreed(), self._chain, path, request
         )
 
     async def _propose(self, request: Message) -> Message:
@@ -94,7 +102,7 @@ class Changes:
             return plan
         if not staging.staged(path):
             return None
-        return Planned(replace(current, key_epoch=current.key_epoch + 1))
+        return Planned(changing.refreshed(current))
 
     def _folder(self) -> Path:
         if self._home is None:

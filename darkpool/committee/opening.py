@@ -110,7 +110,7 @@ class Session(Steps):
         items = [(masked[p], by_player) for p, by_player in partials.items()]
         combined = await spread(Combination(self.seat.committee), items)
         mine = dict(zip(partials, combined, strict=True))
-        others = await self._openings(f"{step}/openings", mine, masked, padded)
+        others, opened = await self._openings(f"{step}/openings", mine, masked, padded)
         openings = mine | others
         # The first product that each combiner complains of settles who lied.
         complained: dict[int, Complaint] = {}
@@ -118,7 +118,7 @@ class Session(Steps):
             assigned = self._assigned(position)
             complained.setdefault(assigned[0], Complaint(position, tuple(assigned), masked[position]))
         if complained:
-            await settle(self, step + STEP, list(complained.values()), self._partial_of, sent)
+            await settle(self, step + STEP, list(complained.values()), self._partial_of, sent, opened)
         return [opening.plaintext for p in range(len(masked)) if (opening := openings[p]) is not None]
 
     async def _partials(
@@ -159,8 +159,8 @@ class Session(Steps):
 
     async def _openings(
         self, step: str, mine: Mapping[int, Opening | None], masked: Sequence[Ciphertext], padded: int
-    ) -> dict[int, Opening | None]:
-        """Exchange openings; those that other players combined, by position and checked.
+    ) -> tuple[dict[int, Opening | None], dict[int, Heard]]:
+        """Exchange openings; those that other players combined, by position and checked; who sent what.
 
         None: the combiner complains.
         """
@@ -180,7 +180,7 @@ class Session(Steps):
                         others[position] = Opening(mpz(int.from_bytes(plaintext)), root_)
         checked = {p: opening for p, opening in others.items() if opening is not None}
         await self._check(step, masked, checked, heard)
-        return others
+        return others, heard
 
     async def _check(
         self,

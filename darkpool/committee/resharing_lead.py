@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from typing import Final
 
 from commitments.errors import DecodeError
@@ -15,11 +16,20 @@ from darkpool.tenure import Tenure
 SECONDS: Final = 4 * STEP_SECONDS
 
 
-async def stage(links: MemberLinks, replaced: tuple[int, ...]) -> None:
-    """All members have their next seats staged, of one sharing; those at `replaced` are successors.
+async def stage(links: MemberLinks, replaced: tuple[int, ...]) -> bytes:
+    """All members have their next seats staged; the digest of their sharing, 32 bytes.
 
-    Raises PeerFault or Unavailable, and then nobody keeps one: all must be here for it.
+    Those at `replaced` are successors. Raises PeerFault or Unavailable, and then nobody keeps one: all must
+    be here for it.
     """
+    try:
+        return await _stage(links, replaced)
+    except BaseException:
+        await withdraw(links)
+        raise
+
+
+async def _stage(links: MemberLinks, replaced: tuple[int, ...]) -> bytes:
     links.check_all_here()
     threshold, indices = links.signers.threshold, sorted(links.signers.addresses)
     staying = [i for i in indices if i not in replaced]
@@ -39,19 +49,23 @@ async def stage(links: MemberLinks, replaced: tuple[int, ...]) -> None:
     fields = {"session": secrets.token_bytes(32).hex(), "replaced": list(replaced), "dealers": dealers}
     request = Message("reshare", {**sharing_fields(present), **fields})
     replies, missing = await links.some(request, SECONDS)
-    digests = {reply.fields.get("sharing") for reply in replies.values()}
-    if missing or len(digests) != 1:
-        await withdraw(links)
-        raise next(iter(missing.values()), Unavailable("the members staged different sharings", "committee"))
+    if missing:
+        raise next(iter(missing.values()))
+    return _one_sharing(replies)
 
 
 async def withdraw(links: MemberLinks) -> None:
-    """Whoever has a next seat staged erases it; who is away does so when another one is staged."""
+    """Whoever has a next seat staged erases it, but for who has signed it into office.
+
+    Who is away does so when another one is staged, or given up.
+    """
     await links.some(Message("withdraw"), SECONDS)
 
 
-async def check_dealt(links: MemberLinks, following: Tenure) -> None:
-    """Whoever stays in office under another key has staged the seat of it that was dealt to it.
+async def check_dealt(links: MemberLinks, following: Tenure) -> bytes:
+    """The digest of the sharing that whoever stays in office has staged of another key, 32 bytes.
+
+    Those seats are kept whatever happens: they were dealt once.
 
     Raises PeerFault or Unavailable: all must be here for it.
     """
@@ -69,5 +83,21 @@ async def check_dealt(links: MemberLinks, following: Tenure) -> None:
                 "deal for the key epoch that is next, and have it join that",
                 f"member {index}",
             )
-    if len({reply.fields.get("sharing") for reply in replies.values()}) > 1:
-        raise PeerFault("they have seats of different deals", "compare the codes", "members")
+    return _one_sharing(replies)
+
+
+def _one_sharing(replies: Mapping[int, Message]) -> bytes:
+    """The digest that all of them name. Raises PeerFault, Unavailable."""
+    found: dict[bytes, int] = {}
+    for index, reply in replies.items():
+        try:
+            found[reply.octets("sharing", 32)] = index
+        except DecodeError as error:
+            raise PeerFault(f"{error}, in its reply", peer=f"member {index}") from None
+    if len(found) != 1:
+        raise Unavailable(
+            f"the members staged {len(found)} different sharings",
+            "committee",
+            "compare the codes of the deal",
+        )
+    return next(iter(found))

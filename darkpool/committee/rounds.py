@@ -25,7 +25,7 @@ from typing import Final
 from commitments.errors import CommitmentsError, DecodeError, VerificationError
 from darkpool import certificates, eip712
 from darkpool.book import Book
-from darkpool.committee.blame import Blame, Faulted
+from darkpool.committee.blame import Blame, Charge, Faulted
 from darkpool.committee.evaluator import Evaluator, EvaluatorFailed
 from darkpool.committee.member_changes import Holder
 from darkpool.committee.mesh import Mesh
@@ -46,6 +46,7 @@ from darkpool.types import Address, Signature
 MAX_STEP_SECONDS: Final = 600
 MAX_ATTEMPTS: Final = 8
 SEAL_SLACK_SECONDS: Final = 30
+EVALUATION: Final = "evaluation"  # the step that a broken evaluator is charged at
 
 _RANK: Final = {state: rank for rank, state in enumerate(AttemptState)}
 
@@ -99,8 +100,13 @@ class Rounds:
         book, sealed, digest = self._sealed(request)
         attempt = self._attempt(request, sealed, digest)
         timeout = float(request.integer("timeout", 1, MAX_STEP_SECONDS))
-        if self.evaluator is None or not self.evaluator.alive or self.evaluator.members != attempt.players:
-            raise Unavailable(f"evaluator: none among members {list(attempt.players)}", "committee")
+        evaluator = self.evaluator
+        if evaluator is None or not evaluator.alive or evaluator.members != attempt.players:
+            reason = f"evaluator: none among members {list(attempt.players)}"
+            self._mesh.abort(attempt.name(self._seat), reason)  # else the others wait for us, and charge us
+            if evaluator is None or evaluator.alive or evaluator.failed_by is None:
+                raise Unavailable(reason, "committee")
+            raise Faulted(reason, [Blame(evaluator.failed_by, Charge.OFF, EVALUATION)])
         self._advance(digest, AttemptState.ATTEMPTED, attempts=attempt.number)
 
         def keep(boxes: Mapping[Address, bytes]) -> None:
@@ -114,10 +120,12 @@ class Rounds:
         signers, chain_id = self._state.signers, book.terms.chain_id
         session = Session(self._seat, signers, self._mesh, attempt, timeout, pin, chain_id)
         try:
-            result = await Clearing(session, self.evaluator, book.terms, sealed, keep).run()
+            result = await Clearing(session, evaluator, book.terms, sealed, keep).run()
         except (DarkpoolError, CommitmentsError, EvaluatorFailed) as error:
             self._mesh.abort(session.name, str(error))
             blame = error.blame if isinstance(error, Faulted) else ()
+            if isinstance(error, EvaluatorFailed) and error.peer is not None:
+                blame = (Blame(error.peer, Charge.OFF, EVALUATION),)
             self._charge(attempt, blame)
             raise Faulted(f"round {sealed.round}, attempt {attempt.number}: {error}", blame) from None
         finally:

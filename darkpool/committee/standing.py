@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, Final, Self, TypeGuard
 
 from commitments.errors import DecodeError
@@ -48,13 +49,6 @@ def next_generation(told: Sequence[int], threshold: int) -> int:
     return 1 + max(number for number in told if number <= honest + MAX_LEAD)
 
 
-def mutual(seen: Mapping[int, set[int]]) -> list[int]:
-    """Members that all see each other: whoever misses most, or is missed most, is left out first."""
-    left = set(seen)
-    while left:
-        apart = {i: sum(j not in seen[i] or i not in seen[j] for j in left) for i in left}
-        worst = max(sorted(left, reverse=True), key=lambda i: apart[i])
-        if not apart[worst]:
-            break
-        left.discard(worst)
-    return sorted(left)
+def apart(seen: Mapping[int, set[int]]) -> set[tuple[int, int]]:
+    """Pairs of members one of whom says that it does not see the other; either of the two may be at fault."""
+    return {(a, b) for a, b in combinations(sorted(seen), 2) if b not in seen[a] or a not in seen[b]}

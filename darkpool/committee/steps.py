@@ -26,7 +26,8 @@ from darkpool.netting import Signers
 
 _ATTEMPT_LABEL: Final = b"darkpool/v1/clearing-attempt"
 _STEP_LABEL: Final = b"darkpool/v1/clearing-step"
-_ALL: Final = 0
+ALL: Final = 0
+"""The receiver of what everybody is told."""
 
 Pin = Callable[[str, bytes], None]
 """(step, values revealed) -> None; raises VerificationError if others were revealed there before."""
@@ -47,6 +48,13 @@ class Attempt:
         writer.uint(committee.epoch, 4)
         writer.var(int(committee.key.n).to_bytes(committee.key.modulus_bytes, "big"))
         return eip712.keccak256(_ATTEMPT_LABEL + bytes(writer))
+
+
+def signed_digest(name: bytes, sender: int, receiver: int, step: str, body_hash: bytes) -> bytes:
+    """What a member signs of a message, in the attempt of that name."""
+    writer = Writer().fixed(name, 32).uint(sender, 1).uint(receiver, 1)
+    writer.var(step.encode()).fixed(body_hash, 32)
+    return eip712.keccak256(_STEP_LABEL + bytes(writer))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +78,7 @@ class Heard:
 
     def digest(self, name: bytes) -> bytes:
         """What the sender signed, in the attempt of that name."""
-        writer = Writer().fixed(name, 32).uint(self.sender, 1).uint(self.receiver, 1)
-        writer.var(self.step.encode()).fixed(eip712.keccak256(self.body), 32)
-        return eip712.keccak256(_STEP_LABEL + bytes(writer))
+        return signed_digest(name, self.sender, self.receiver, self.step, eip712.keccak256(self.body))
 
     @staticmethod
     def parse(data: bytes) -> Heard:
@@ -139,7 +145,7 @@ class Steps:
 
     async def broadcast(self, step: str, body: bytes) -> dict[int, Heard]:
         """One step in which everybody tells all others the same. Raises Faulted."""
-        return await self._exchange(step, dict.fromkeys(self.peers, self._signed(step, _ALL, body)), _ALL)
+        return await self._exchange(step, dict.fromkeys(self.peers, self._signed(step, ALL, body)), ALL)
 
     async def reveal(self, step: str, shares: Sequence[int], *, local: bool = False) -> list[int]:
         """Open shared values to the players. All shares must lie on one polynomial of degree t.

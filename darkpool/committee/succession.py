@@ -6,6 +6,10 @@
 It says only what its own folder says: whoever runs the member puts `next-committee.json` there, having
 compared it with the others', once the next shares are with their members. So no operator can talk a committee
 out of office. Signing twice does no harm: of two changes for one place the log takes the first.
+
+Who has a place in the next committee signs only for the sharing whose seat it has staged, made for that very
+committee, and keeps that seat from then on while the signature can be used. Who leaves has none, and signs on
+its owner's word alone: as 2t+1 of the next sign too, at least t+1 honest ones have shares that fit together.
 """
 
 from __future__ import annotations
@@ -15,7 +19,9 @@ from pathlib import Path
 from typing import Final
 
 from darkpool.chain import Chain
+from darkpool.committee import staging
 from darkpool.committee.seat import Seat
+from darkpool.committee.staging import Staged
 from darkpool.eip712 import sign_digest
 from darkpool.errors import OrderRefused, Unavailable
 from darkpool.message import Message
@@ -42,11 +48,12 @@ def first_committee(home: Path, seat: Seat, signers: Signers) -> Tenure:
 
 
 def succeed(
-    seat: Seat, state: VenueState, planned: Planned | None, chain: Chain | None, request: Message
+    seat: Seat, state: VenueState, planned: Planned | None, chain: Chain | None, path: Path, request: Message
 ) -> Message:
     """The signature that puts the next committee into office at the request's `at`.
 
-    Asked of members of either. Raises OrderRefused, DecodeError; ChainError, Unavailable for what passes.
+    Asked of members of either; the member's seat is in `path`. Raises OrderRefused, ConfigError, DecodeError;
+    ChainError, Unavailable for what passes.
     """
     following, present = read_tenure(request), state.tenures.current
     _check_planned(planned, following)
@@ -64,6 +71,9 @@ def succeed(
     book = next(iter(state.books.values()), None)
     if book is None:
         raise OrderRefused("committee: the log has no market yet", "send it the log")
+    if seat.signer in following.signers.addresses.values():
+        _check_staged(seat, staging.kept(path), present, following)
+        staging.promise(path, following.since + MAX_WAIT)
     digest = present.succession(following, state.domain, book.terms.venue)
     return Message("signed", {"key_epoch": following.key_epoch}, [sign_digest(digest, seat.signing_key)])
 
@@ -107,6 +117,25 @@ def _check_planned(planned: Planned | None, following: Tenure) -> Planned:
             "committee: another one than this member's folder wants", f"compare {NEXT} of all members"
         )
     return planned
+
+
+def _check_staged(seat: Seat, found: Staged | None, present: Tenure, following: Tenure) -> None:
+    """Raises OrderRefused unless what is staged is this member's seat in the next committee."""
+    if found is None:
+        raise OrderRefused("sharing: this member has no next seat staged", "make or deal the shares first")
+    committee = found.seat.committee
+    if committee.digest != following.sharing:
+        raise OrderRefused("sharing: another one than this member has staged", "have all stage theirs anew")
+    place = following.signers.addresses.get(found.seat.index), committee.epoch, committee.key
+    if found.plan != following.plan.hash or place != (seat.signer, following.key_epoch, following.key):
+        raise OrderRefused(
+            "sharing: the staged seat was made for another committee than this", "have all stage theirs anew"
+        )
+    grown = committee.scale - seat.committee.scale  # by one where somebody is replaced
+    if following.key == present.key and grown != (following.signers != present.signers):
+        raise OrderRefused(
+            "sharing: a refresh where members change, or the reverse", "have all stage theirs anew"
+        )
 
 
 def _check_in_office(chain: Chain | None, following: Tenure) -> None:

@@ -26,7 +26,9 @@ from darkpool.cli.app import app
 from darkpool.client.account_state import check_committee
 from darkpool.client.shells import Concurrent
 from darkpool.client.trader import AsyncTrader
+from darkpool.committee.home import SEAT
 from darkpool.committee.seat import Seat, seats_from_primes
+from darkpool.committee.staging import stage
 from darkpool.committee.succession import propose, succeed
 from darkpool.config import FILE
 from darkpool.deployment import Deployment, write_whole
@@ -72,14 +74,26 @@ def planned(v: PlainVenue, dealt: Sequence[Seat]) -> Planned:
 
 def with_plan(v: PlainVenue, dealt: Sequence[Seat], plan: Planned | None) -> None:
     """Members that have that plan in their folders answer as they do."""
-    state, chain = v.engine.state, v.chain
+    state, chain, shares = v.engine.state, v.chain, b""
+    if plan is not None:
+        members = set(plan.tenure.signers.addresses.values())
+        scale = int(plan.tenure.key == state.key and plan.tenure.signers != state.signers)
+        for seat in (seat for seat in dealt if seat.signer in members):
+            at_hand = others() if plan.tenure.key != seats()[0].committee.key else seats()
+            mine = replace(at_hand[seat.index - 1], signing_key=seat.signing_key)
+            public = replace(mine.committee, epoch=plan.tenure.key_epoch, scale=scale)
+            shares = public.digest
+            stage(replace(mine, committee=public), home(v, seat), plan.tenure.plan.hash)
 
     async def answers(request: Message) -> tuple[dict[int, Message], dict[int, DarkpoolError]]:
-        handler = {"succeed": succeed, "propose": propose}[request.op]
-        found, missing = {}, {}
+        found, missing = dict[int, Message](), dict[int, DarkpoolError]()
         for number, seat in enumerate(dealt):
             try:
-                found[number] = await v.threads.chain(handler, seat, state, plan, chain, request)
+                if request.op == "propose":
+                    found[number] = await v.threads.chain(propose, seat, state, plan, chain, request)
+                else:
+                    at = home(v, seat)
+                    found[number] = await v.threads.chain(succeed, seat, state, plan, chain, at, request)
             except DarkpoolError as error:
                 missing[number] = error
         return found, missing
@@ -87,7 +101,15 @@ def with_plan(v: PlainVenue, dealt: Sequence[Seat], plan: Planned | None) -> Non
     v.committee.answers = answers
     if plan is not None:
         following = plan.tenure
-        v.committee.staged = {"epoch": following.key_epoch, "key_id": following.key.key_id.hex()}
+        said = {"epoch": following.key_epoch, "key_id": following.key.key_id.hex()}
+        v.committee.staged = {**said, "sharing": shares.hex()}
+
+
+def home(v: PlainVenue, seat: Seat) -> Path:
+    """Where a member has what it staged."""
+    folder = v.folder / seat.signer.hex()
+    folder.mkdir(exist_ok=True)
+    return folder / SEAT
 
 
 async def changed(v: PlainVenue, dealt: Sequence[Seat]) -> None:
