@@ -183,7 +183,7 @@ def test_the_next_list_starts_without_who_was_charged_and_forgives_in_the_end() 
 @pytest.mark.parametrize("liar", [1, 2, 3, 4])
 def test_a_liar_whom_nobody_could_name_costs_attempts_once(liar: int) -> None:
     everybody, past = (1, 2, 3, 4), Past()
-    for tried in ([], None):
+    for tried in (list[tuple[int, ...]](), None):
         attempts = Attempts(3, past=past)
         while liar in (players := attempts.players(everybody) or ()):
             attempts.failed(players, {i: [] for i in players})

@@ -23,7 +23,7 @@ from darkpool.types import Address, PrivateKey, Signature, address_hex
 
 MAX_INTRODUCTION: Final = 1 << 13  # bytes of the file
 MAX_HOST: Final = 253
-_LABEL: Final = b"darkpool/v1/introduction"
+_INTRODUCTION_LABEL: Final = b"darkpool/v1/introduction"
 _HOST: Final = re.compile(r"[A-Za-z0-9.-]+|[0-9A-Fa-f:.]+")
 _VERSION: Final = 1
 
@@ -113,5 +113,5 @@ def check_place(host: str, port: int) -> None:
 
 
 def _digest(host: str, port: int, certificate: Certificate, box: bytes) -> bytes:
-    writer = Writer().var(_LABEL).var(host.encode("ascii")).uint(port, 2)
+    writer = Writer().var(_INTRODUCTION_LABEL).var(host.encode("ascii")).uint(port, 2)
     return sha256(bytes(writer.var(certificate.der).fixed(box, 32))).digest()

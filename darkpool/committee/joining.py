@@ -39,7 +39,7 @@ INTRODUCTION: Final = "introduction.json"
 FOLLOWING: Final = "committee.next.json"
 MAX_SEALED: Final = eip712.SIGNATURE_BYTES + BOX_OVERHEAD + MAX_BOX_BYTES
 _BOX_LABEL: Final = b"darkpool/v1/sealed-seat"
-_SIGNED_LABEL: Final = b"darkpool/v1/sealed-seat-by-dealer"
+_SIGNED_LABEL: Final = b"darkpool/v1/dealers-signature"
 
 
 def init(folder: Path, host: str, port: int, home: Home) -> Introduction:
