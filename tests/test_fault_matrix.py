@@ -12,8 +12,8 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +37,7 @@ from tests.faulty_member import FAULT, set_fault
 HONEST, FAULTY = "darkpool.committee.node", "tests.faulty_member"
 LIAR = 2
 STEP_SECONDS = 8
-BOUND_SECONDS = 90.0
+BOUND_SECONDS = 150.0  # of three all must be heard: twice a minute for one that keeps its replies
 LEVELS = 8  # two ciphertexts under test keys, so that member 2 combines one and helps with the other
 ORDERS = (
     PlainOrder("A", Side.BUY, Tick(5), Lots(30)),
@@ -95,10 +95,6 @@ class _FaultyRun(Run):
         set_fault(self._file, self._fault, self._step)
         return await super()._close(house)
 
-    @property
-    def market(self) -> bytes:
-        return self.report.terms.market.id
-
 
 @dataclass(frozen=True, slots=True)
 class Liar:
@@ -111,6 +107,12 @@ class Liar:
     @property
     def house(self) -> House:
         return self.committee.house
+
+    @property
+    def ahead(self) -> bool:
+        """Whether a round that is sealed now may be too old for the vault before long."""
+        chain = self.house.chain
+        return chain.now() - time.time() > chain.settle_window() / 2
 
     def close(self, fault: str, step: str = "") -> tuple[Run, RunReport | str]:
         """A whole run with that fault: its report, checked against the plain auction, or why it aborted."""
@@ -154,22 +156,27 @@ def lying(folder: Path, members: int) -> Iterator[Liar]:
             yield liar
 
 
-@pytest.fixture(scope="module")
-def of_three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Liar]:
-    with lying(tmp_path_factory.mktemp("fault"), 3) as started:
-        yield started
+Committees = Callable[[int], Liar]
 
 
 @pytest.fixture(scope="module")
-def of_four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Liar]:
-    with lying(tmp_path_factory.mktemp("fault"), 4) as started:
-        yield started
+def committees(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Committees]:
+    """The committee of so many members; one is there at a time.
 
+    Another one once its chain's clock is ahead: a block takes a second there, and rounds expire by it.
+    """
+    with ExitStack() as stack:
+        present = list[Liar]()
 
-@pytest.fixture(scope="module")
-def of_five(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Liar]:
-    with lying(tmp_path_factory.mktemp("fault"), 5) as started:
-        yield started
+        def of(members: int) -> Liar:
+            if present and (present[0].members != members or present[0].ahead):
+                present.clear()
+                stack.close()
+            if not present:
+                present.append(stack.enter_context(lying(tmp_path_factory.mktemp("fault"), members)))
+            return present[0]
+
+        yield of
 
 
 def cases(steps: tuple[str, ...]) -> list[tuple[str, str]]:
@@ -189,6 +196,8 @@ def marked(found: list[tuple[str, str]], often: set[tuple[str, str]]) -> list[ob
 
 def named(fault: str, step: str) -> str:
     """Of which of these charges, divided by |, the reason must tell; empty if none can be proven."""
+    if (fault, step) == ("equivocates", "nets"):
+        return ""  # the first attempt gave a result already, to those that were told the truth
     if fault in WRONG:
         step_charges = PROVABLE.get(step.rpartition("/")[2], "off")
         at = step.replace("/partials", "/p")  # partials, or the proofs that follow
@@ -220,19 +229,29 @@ def check(liar: Liar, fault: str, step: str) -> None:
 
 
 @pytest.mark.parametrize("fault, step", marked(cases(STEPS), OFTEN))
-def test_of_four_members_one_does_not_matter(of_four: Liar, fault: str, step: str) -> None:
-    check(of_four, fault, step)
+def test_of_four_members_one_does_not_matter(committees: Committees, fault: str, step: str) -> None:
+    check(committees(4), fault, step)
+
+
+@pytest.mark.slow
+def test_a_fault_inside_an_evaluation_costs_attempts_and_names_nobody(committees: Committees) -> None:
+    """What one child did to the others' cannot be told from a slow link."""
+    _, report = committees(4).close("garbage_child", "auction")
+    assert isinstance(report, RunReport), report
+    assert 1 <= len(report.rounds[0].failures) < MAX_ATTEMPTS
+    assert "charged" not in report.rounds[0].closed.reason
 
 
 @pytest.mark.parametrize("fault, step", marked(cases(FEW_STEPS), set()))
-def test_of_five_members_one_does_not_matter(of_five: Liar, fault: str, step: str) -> None:
-    check(of_five, fault, step)
+def test_of_five_members_one_does_not_matter(committees: Committees, fault: str, step: str) -> None:
+    check(committees(5), fault, step)
 
 
 @pytest.mark.parametrize("fault, step", marked(cases(FEW_STEPS), {("false_abort", "nets")}))
 def test_of_three_members_one_can_end_the_round_and_nothing_else(
-    of_three: Liar, fault: str, step: str
+    committees: Committees, fault: str, step: str
 ) -> None:
+    of_three = committees(3)
     run, report = of_three.close(fault, step)
     engine, market = of_three.house.engine, run.report.terms.market.id
     book = engine.state.books[market]
@@ -274,12 +293,3 @@ def test_a_member_with_another_share_does_not_start_and_is_not_missed(tmp_path: 
         certificate = report.rounds[0].closed.certificate
         assert certificate is not None
         assert all(sorted(boxes) == [1, 3, 4] for boxes in certificate.boxes.values())
-
-
-@pytest.mark.slow
-def test_a_fault_inside_an_evaluation_costs_attempts_and_names_nobody(of_four: Liar) -> None:
-    """What one child did to the others' cannot be told from a slow link."""
-    _, report = of_four.close("garbage_child", "auction")
-    assert isinstance(report, RunReport), report
-    assert 1 <= len(report.rounds[0].failures) < MAX_ATTEMPTS
-    assert "charged" not in report.rounds[0].closed.reason
