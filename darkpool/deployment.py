@@ -12,7 +12,6 @@ Everything is made once, and each file is written whole or not at all: whoever i
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from darkpool import eip712
 from darkpool.chain import Chain, Token, VaultTerms
 from darkpool.config import FILE, MarketSettings, Settings
 from darkpool.errors import ConfigError
+from darkpool.files import write_whole
 from darkpool.jsontext import parsed
 from darkpool.market import Grid, Market
 from darkpool.message import Message
@@ -140,17 +140,6 @@ class Deployment:
     def market_id(self, name: str) -> bytes:
         """The id of the venue's market of that name."""
         return eip712.keccak256(self.venue + name.encode())
-
-
-def write_whole(path: Path, text: str, mode: int) -> None:
-    """The file under its name or nothing, durable."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(descriptor)
-    temporary.replace(path)
 
 
 def operator_key(folder: Path) -> PrivateKey:

@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from darkpool.deployment import write_whole
 from darkpool.errors import ConfigError
+from darkpool.files import write_whole
 from darkpool.supervise import Supervised
 
 HOME: Final = "chain"

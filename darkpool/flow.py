@@ -23,8 +23,8 @@ import httpx
 from darkpool.client.intent import Wanted
 from darkpool.client.trader import Trader
 from darkpool.client.trader_home import TraderHome
-from darkpool.deployment import write_whole
 from darkpool.errors import DarkpoolError
+from darkpool.files import write_whole
 from darkpool.keystore import Keystore
 from darkpool.market import Side
 from darkpool.order import TimeInForce

@@ -29,6 +29,7 @@ from commitments.errors import VerificationError
 from commitments.sealing import NOTE_OVERHEAD, open_, seal
 from darkpool.eip712 import GROUP_ORDER, address_of, fresh_key
 from darkpool.errors import ConfigError
+from darkpool.files import settle
 from darkpool.types import Address, PrivateKey, address_hex, parse_address
 
 LABEL_KEYSTORE: Final = b"darkpool/v1/keystore"
@@ -302,11 +303,7 @@ def write_new(path: Path, data: bytes) -> None:
             os.link(temporary, path)
         finally:
             temporary.unlink()
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        settle(path.parent)
     except FileExistsError:
         raise _exists(path) from None
     except OSError as error:

@@ -13,12 +13,13 @@ import pytest
 from commitments.resharing import Change
 from commitments.threshold import combine, partial
 from darkpool.committee import changing
-from darkpool.committee.home import SEAT, write_private
+from darkpool.committee.home import SEAT
 from darkpool.committee.keylife import ChangeAborted, KeyChange, Parameters
 from darkpool.committee.member_changes import Changes
 from darkpool.committee.mesh import Mesh
 from darkpool.committee.seat import Seat
 from darkpool.errors import ConfigError, OrderRefused
+from darkpool.files import write_whole
 from darkpool.message import Message
 from darkpool.tenure import MAX_WAIT, NO_SHARING, Tenure
 from darkpool.tenure_file import NEXT, Planned
@@ -123,7 +124,7 @@ def test_a_staged_refresh_is_not_taken_for_the_replacement_that_owners_agreed_to
     same, wanted = refreshed(here.venue.state, NOW + 1), replaced(here.venue.state, NOW + 1)
     here.stage(same, same)
     for index in (1, 2):
-        write_private(here.homes[index] / NEXT, Planned(wanted).encode())
+        write_whole(here.homes[index] / NEXT, Planned(wanted).encode(), 0o600)
         with pytest.raises(OrderRefused, match="made for another committee"):
             here.asked(index, "succeed", replace(wanted, sharing=same.sharing))
         with pytest.raises(OrderRefused, match="another one than this member's folder wants"):
@@ -134,7 +135,7 @@ def test_a_staged_refresh_is_not_taken_for_the_replacement_that_owners_agreed_to
 @pytest.mark.parametrize("key_epoch", [0, 2])
 def test_a_plan_of_another_epoch_replaces_nobody(here: Here, key_epoch: int) -> None:
     wanted = replace(replaced(here.venue.state, 0), key_epoch=key_epoch)
-    write_private(here.homes[1] / NEXT, Planned(wanted).encode())
+    write_whole(here.homes[1] / NEXT, Planned(wanted).encode(), 0o600)
     fields = {"session": "ab" * 32, "replaced": [3], "dealers": [1, 2]}
     told = Message("reshare", {**changing.sharing_fields(seats()[0].committee), **fields})
     with pytest.raises(OrderRefused, match="1 is next"):

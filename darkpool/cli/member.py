@@ -80,12 +80,13 @@ def join(
     from darkpool.committee import joining
     from darkpool.committee.directory import COMMITTEE, MAX_DIRECTORY, Directory
     from darkpool.committee.home import SEAT
+    from darkpool.files import bounded
     from darkpool.tenure_file import MAX_FILE
 
-    box, data = joining.bounded(sealed, joining.MAX_SEALED), joining.bounded(committee, MAX_DIRECTORY)
+    box, data = bounded(sealed, joining.MAX_SEALED), bounded(committee, MAX_DIRECTORY)
     wanted = joining.read_directory(data)
     seated = (home / SEAT).exists() and Directory.load(home / COMMITTEE).committee.key != wanted.committee.key
-    began = None if first is None else joining.bounded(first, MAX_FILE)
+    began = None if first is None else bounded(first, MAX_FILE)
     directory = joining.join_next(home, box, data) if seated else joining.join(home, box, data, began)
     _say_code(joining.own_index(home, directory), directory, as_json=as_json)
 
@@ -194,14 +195,15 @@ def agree(
     as_json: JsonOption = False,
 ) -> None:
     """Agree that a member is replaced; prints who, and the code that all compare. Then restart the member."""
-    from darkpool.committee import agreeing, joining
+    from darkpool.committee import agreeing
     from darkpool.committee.directory import MAX_DIRECTORY
     from darkpool.errors import ConfigError
+    from darkpool.files import bounded
     from darkpool.tenure_file import MAX_FILE
     from darkpool.types import address_hex
 
-    wanted = agreeing.read_plan(joining.bounded(plan, MAX_FILE))
-    agreed = agreeing.agreement(home, joining.bounded(committee, MAX_DIRECTORY), wanted)
+    wanted = agreeing.read_plan(bounded(plan, MAX_FILE))
+    agreed = agreeing.agreement(home, bounded(committee, MAX_DIRECTORY), wanted)
     guardian = "" if wanted.guardian is None else address_hex(wanted.guardian)
     asked = ["another venue's certificate leads the committee"] if agreed.other_venue else []
     asked += [f"the vault's guardian becomes {guardian}"] if guardian else []
@@ -229,11 +231,10 @@ def succeed(
     """Take the place of another member. Then serve: the others deal it its share, with which it goes on."""
     from darkpool.committee import joining
     from darkpool.committee.directory import MAX_DIRECTORY
+    from darkpool.files import bounded
     from darkpool.tenure_file import MAX_FILE
 
-    directory = joining.succeed(
-        home, joining.bounded(committee, MAX_DIRECTORY), joining.bounded(first, MAX_FILE)
-    )
+    directory = joining.succeed(home, bounded(committee, MAX_DIRECTORY), bounded(first, MAX_FILE))
     _say_code(joining.own_index(home, directory), directory, as_json=as_json)
 
 

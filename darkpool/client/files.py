@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 from darkpool.errors import ConfigError
+from darkpool.files import settle
 
 
 def make_folder(path: Path) -> None:
@@ -34,11 +35,7 @@ def write_file(path: Path, data: bytes) -> None:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        settle(path.parent)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written: {error.strerror}", "make room, or fix it") from None
 

@@ -15,11 +15,12 @@ from typing import Final
 from commitments.errors import CommitmentsError
 from darkpool.committee import staging
 from darkpool.committee.directory import COMMITTEE, Directory
-from darkpool.committee.home import SEAT, write_private
+from darkpool.committee.home import SEAT
 from darkpool.committee.introduction import Introduction
 from darkpool.committee.joining import keep_first, own_index, read_directory, write_public
-from darkpool.committee.seat import Seat, settle
+from darkpool.committee.seat import Seat
 from darkpool.errors import ConfigError, PeerFault
+from darkpool.files import settle, write_whole
 from darkpool.jsontext import parsed
 from darkpool.tenure_file import NEXT, Planned, planned
 
@@ -96,4 +97,4 @@ def agree(folder: Path, agreed: Agreement) -> None:
         os.link(present, before)
         write_public(present, agreed.directory.encode())
         settle(folder)
-    write_private(folder / NEXT, agreed.plan.encode())
+    write_whole(folder / NEXT, agreed.plan.encode(), 0o600)

@@ -28,9 +28,10 @@ from darkpool.committee.certificate import CERTIFICATE, KEY
 from darkpool.committee.directory import COMMITTEE
 from darkpool.committee.home import KEYS, SEAT, SETTINGS
 from darkpool.committee.joining import INTRODUCTION
-from darkpool.committee.seat import Seat, settle
+from darkpool.committee.seat import Seat
 from darkpool.committee.staging import staged
 from darkpool.errors import ConfigError
+from darkpool.files import bounded, settle
 from darkpool.keystore import (
     COSTS,
     INSECURE_TEST,
@@ -102,7 +103,11 @@ def backup(home: Path, file: Path, passphrase: str, *, cost: ScryptCost = STANDA
             f"{home}: a change of shares is under way, after which this backup is worth nothing",
             "wait for its end, or withdraw it",
         )
-    content = {name: _content(home / name) for name in FILES if (home / name).exists()}
+    content = {
+        name: bounded(home / name, MAX_FILE, "check the member's home")
+        for name in FILES
+        if (home / name).exists()
+    }
     summary, salt = Summary.of(seat), secrets.token_bytes(SALT_BYTES)
     writer = Writer().uint(len(content), 1)
     for name, data in content.items():
@@ -148,17 +153,6 @@ def restore(
 
 
 # --- the home ---------------------------------------------------------------------------------------
-
-
-def _content(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE + 1)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", "check the member's home") from None
-    if len(data) > MAX_FILE:
-        raise ConfigError(f"{path}: over {MAX_FILE} bytes", "check the member's home")
-    return data
 
 
 def _write_home(home: Path, content: dict[str, bytes], summary: Summary) -> None:

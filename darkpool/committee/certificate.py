@@ -9,7 +9,6 @@ tls.crt    the certificate in PEM
 
 from __future__ import annotations
 
-import os
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from commitments.errors import DecodeError, VerificationError
 from darkpool.errors import ConfigError
+from darkpool.files import write_whole
 
 KEY: Final = "tls.key"
 CERTIFICATE: Final = "tls.crt"
@@ -92,16 +92,15 @@ class Identity:
         if (folder / CERTIFICATE).exists():
             raise ConfigError(f"{folder / CERTIFICATE}: there is a certificate already", "use a new folder")
         key = ec.generate_private_key(ec.SECP256R1())
-        _write(
-            folder / KEY,
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            ),
+        pem = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
         )
+        write_whole(folder / KEY, pem.decode("ascii"), 0o600)
         made = _self_signed(key, datetime.now(UTC) - _SKEW, datetime.now(UTC) + _LIFE)
-        _write(folder / CERTIFICATE, made.public_bytes(serialization.Encoding.PEM))
+        shown = made.public_bytes(serialization.Encoding.PEM)
+        write_whole(folder / CERTIFICATE, shown.decode("ascii"), 0o600)
         return cls(folder, Certificate.parse(made.public_bytes(serialization.Encoding.DER)))
 
     @classmethod
@@ -167,13 +166,3 @@ def _self_signed(key: ec.EllipticCurvePrivateKey, first: datetime, last: datetim
         .add_extension(usage, critical=False)
         .sign(key, hashes.SHA256())
     )
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Readable by its owner only, durable."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(descriptor, 0o600)
-        file.write(data)
-        file.flush()
-        os.fsync(descriptor)

@@ -31,6 +31,7 @@ from darkpool.chain import Chain
 from darkpool.committee.seat import Seat
 from darkpool.eip712 import address_of, fresh_key
 from darkpool.errors import ConfigError
+from darkpool.files import write_whole
 from darkpool.jsontext import parsed
 from darkpool.message import Message
 from darkpool.netting import Signers
@@ -85,7 +86,7 @@ class Home:
             "port": self.port,
             "host": self.host,
         }
-        write_private(folder / SETTINGS, json.dumps(document, indent=2) + "\n")
+        write_whole(folder / SETTINGS, json.dumps(document, indent=2) + "\n", 0o600)
 
     @staticmethod
     def load(folder: Path) -> Home:
@@ -140,7 +141,7 @@ class Keys:
         """New ones, in keys.json."""
         made = cls(fresh_key(), os.urandom(KEY_BYTES))
         document = {"signing_key": made.signing_key.hex(), "box_seed": made.box_seed.hex()}
-        write_private(folder / KEYS, json.dumps(document) + "\n")
+        write_whole(folder / KEYS, json.dumps(document) + "\n", 0o600)
         return made
 
     @classmethod
@@ -157,18 +158,6 @@ class Keys:
         except (OSError, CommitmentsError, TypeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not a member's keys"
             raise ConfigError(f"{path}: {reason}", "run darkpool member init, or restore a backup") from None
-
-
-def write_private(path: Path, text: str) -> None:
-    """The file under its name or nothing, durable, readable by its owner only."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        os.fchmod(descriptor, 0o600)
-        file.write(text)
-        file.flush()
-        os.fsync(descriptor)
-    temporary.replace(path)
 
 
 def _document(path: Path) -> dict[str, Any]:

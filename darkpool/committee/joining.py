@@ -26,10 +26,11 @@ from darkpool import eip712
 from darkpool.committee import staging
 from darkpool.committee.certificate import Certificate, Identity
 from darkpool.committee.directory import COMMITTEE, Directory
-from darkpool.committee.home import SEAT, Home, Keys, write_private
+from darkpool.committee.home import SEAT, Home, Keys
 from darkpool.committee.introduction import MAX_INTRODUCTION, Introduction
 from darkpool.committee.seat import Seat
 from darkpool.errors import ConfigError, PeerFault
+from darkpool.files import bounded, write_whole
 from darkpool.jsontext import parsed
 from darkpool.tenure import Tenure
 from darkpool.tenure_file import FIRST, NEXT, Planned, planned
@@ -120,7 +121,7 @@ def join_next(folder: Path, sealed: bytes, data: bytes) -> Directory:
     plan = Planned(Tenure(directory.signers, following.key, following.epoch))
     staging.stage(seat, folder / SEAT, plan.tenure.hash, int(time.time()))
     write_public(folder / FOLLOWING, data)
-    write_private(folder / NEXT, plan.encode())
+    write_whole(folder / NEXT, plan.encode(), 0o600)
     return directory
 
 
@@ -185,7 +186,7 @@ def keep_first(folder: Path, began: Planned | None = None) -> None:
         if signers is None:
             raise ConfigError(f"{folder}: it has not joined a committee", "run darkpool member join")
         began = Planned(Tenure(signers, Seat.load(folder / SEAT).committee.key))
-    write_private(folder / FIRST, began.encode())
+    write_whole(folder / FIRST, began.encode(), 0o600)
 
 
 def read_first(data: bytes) -> Planned:
@@ -212,18 +213,6 @@ def read_introduction(path: Path) -> Introduction:
         return Introduction.parse(bounded(path, MAX_INTRODUCTION))
     except CommitmentsError as error:
         raise PeerFault(f"{path}: {error}", "have the member send it again") from None
-
-
-def bounded(path: Path, limit: int) -> bytes:
-    """A file of at most so many bytes. Raises ConfigError."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", "give another path") from None
-    if len(data) > limit:
-        raise ConfigError(f"{path}: more than {limit} bytes", "give the right file")
-    return data
 
 
 def _joined(folder: Path, sealed: bytes, data: bytes) -> tuple[Directory, Seat]:
@@ -265,6 +254,6 @@ def _signed(info: bytes, directory: Directory, box: bytes) -> bytes:
 
 
 def write_public(path: Path, data: bytes) -> None:
-    """As write_private, for everybody to read."""
-    write_private(path, data.decode("ascii"))
+    """The file under its name or nothing, for everybody to read whatever the umask."""
+    write_whole(path, data.decode("ascii"), 0o644)
     path.chmod(0o644)

@@ -26,6 +26,7 @@ from commitments.prss import MaskKeys, MaskSet, deal_mask_keys, mask_sets
 from commitments.threshold import Committee, KeyShare, check_share, deal, safe_prime
 from darkpool import eip712, jsontext
 from darkpool.errors import ConfigError
+from darkpool.files import settle
 from darkpool.types import Address, PrivateKey
 
 _VERSION: Final = 2
@@ -174,15 +175,6 @@ def _list(value: object) -> list[str]:
 
 def _mask_set(text: str) -> MaskSet:
     return tuple(map(int, text.split(",")))
-
-
-def settle(folder: Path) -> None:
-    """Make names in the folder as durable as what they name."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # --- the dealer -------------------------------------------------------------------------------------

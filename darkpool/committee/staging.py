@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Final
 
 from commitments.errors import CommitmentsError
-from darkpool.committee.home import write_private
-from darkpool.committee.seat import Seat, settle
+from darkpool.committee.seat import Seat
 from darkpool.errors import ConfigError
+from darkpool.files import settle, write_whole
 from darkpool.jsontext import parsed
 from darkpool.message import Message
 
@@ -110,7 +110,7 @@ def _about(path: Path) -> tuple[bytes, bytes, int]:
 
 def _write_about(path: Path, staged: Staged) -> None:
     fields = {"sharing": staged.seat.committee.digest.hex(), "plan": staged.plan.hex(), "until": staged.until}
-    write_private(path.with_suffix(_ABOUT), json.dumps(fields))
+    write_whole(path.with_suffix(_ABOUT), json.dumps(fields), 0o600)
     settle(path.parent)
 
 

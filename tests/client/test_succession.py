@@ -31,8 +31,9 @@ from darkpool.committee.seat import Seat, seats_from_primes
 from darkpool.committee.staging import stage
 from darkpool.committee.succession import propose, succeed
 from darkpool.config import FILE
-from darkpool.deployment import Deployment, write_whole
+from darkpool.deployment import Deployment
 from darkpool.errors import ConfigError, DarkpoolError
+from darkpool.files import write_whole
 from darkpool.message import Message
 from darkpool.netting import Signers
 from darkpool.store.records import FillState, OrderState

@@ -28,9 +28,10 @@ from darkpool import eip712
 from darkpool.book import Book
 from darkpool.client.trader import AsyncTrader
 from darkpool.config import FILE, MarketSettings
-from darkpool.deployment import Deployment, write_whole
+from darkpool.deployment import Deployment
 from darkpool.eip712 import keccak256
 from darkpool.engine import Closed
+from darkpool.files import write_whole
 from darkpool.market import Grid, RoundState
 from darkpool.order import Terms
 from darkpool.screening import PolicyTerms
