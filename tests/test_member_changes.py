@@ -18,6 +18,7 @@ from darkpool.committee.keylife import ChangeAborted, KeyChange, Parameters
 from darkpool.committee.member_changes import Changes
 from darkpool.committee.mesh import Mesh
 from darkpool.committee.seat import Seat
+from darkpool.committee.sharing import sharing_fields
 from darkpool.errors import ConfigError, OrderRefused
 from darkpool.files import write_whole
 from darkpool.message import Message
@@ -137,7 +138,7 @@ def test_a_plan_of_another_epoch_replaces_nobody(here: Here, key_epoch: int) -> 
     wanted = replace(replaced(here.venue.state, 0), key_epoch=key_epoch)
     write_whole(here.homes[1] / NEXT, Planned(wanted).encode(), 0o600)
     fields = {"session": "ab" * 32, "replaced": [3], "dealers": [1, 2]}
-    told = Message("reshare", {**changing.sharing_fields(seats()[0].committee), **fields})
+    told = Message("reshare", {**sharing_fields(seats()[0].committee), **fields})
     with pytest.raises(OrderRefused, match="1 is next"):
         asyncio.run(here.changes[1].operations["reshare"](told))  # type: ignore[arg-type]
 
@@ -150,7 +151,7 @@ def test_whoever_has_signed_cannot_be_told_to_give_its_seat_up(here: Here) -> No
         assert here.asked(index, "succeed", following).op == "signed"
     entry = entry_of(state, following, NOW + 1)
     fields = {"session": "ab" * 32, "replaced": [], "dealers": [1, 2, 3]}
-    again = Message("reshare", {**changing.sharing_fields(seats()[0].committee), **fields})
+    again = Message("reshare", {**sharing_fields(seats()[0].committee), **fields})
     for index in here.homes:
         with pytest.raises(ConfigError, match="has signed the staged one into office"):
             here.asked(index, "withdraw")

@@ -10,8 +10,8 @@ from typing import Any, cast
 import pytest
 
 from darkpool.committee import resharing_lead
-from darkpool.committee.changing import sharing_fields
 from darkpool.committee.member_links import MemberLinks
+from darkpool.committee.sharing import sharing_fields
 from darkpool.errors import PeerFault, Unavailable
 from darkpool.message import Message
 from darkpool.tenure import Tenure

@@ -15,7 +15,7 @@ from commitments.errors import VerificationError
 from commitments.params import INSECURE_TEST
 from commitments.threshold import combine, partial
 from darkpool.committee import changing, follower
-from darkpool.committee.changing import reshare, sharing_fields
+from darkpool.committee.changing import reshare
 from darkpool.committee.follower import Follower
 from darkpool.committee.home import SEAT
 from darkpool.committee.meeting import Group, Sockets
@@ -23,6 +23,7 @@ from darkpool.committee.member import Member
 from darkpool.committee.member_link import MemberLink
 from darkpool.committee.node import Node, Over
 from darkpool.committee.seat import Seat
+from darkpool.committee.sharing import sharing_fields
 from darkpool.committee.staging import NEXT
 from darkpool.committee.successor import Successor
 from darkpool.eip712 import address_of, fresh_key

@@ -16,25 +16,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from gmpy2 import mpz
-
-from commitments.errors import CommitmentsError, DecodeError, ParameterError
-from commitments.paillier import public_key
+from commitments.errors import CommitmentsError, DecodeError
 from commitments.resharing import Change
-from commitments.threshold import MAX_EPOCH, MAX_SCALE, Committee
 from darkpool.committee import staging
 from darkpool.committee.home import SEAT
 from darkpool.committee.keylife import NAME_BYTES, KeyChange, Parameters
 from darkpool.committee.mesh import Mesh
 from darkpool.committee.seat import Seat
+from darkpool.committee.sharing import read_sharing
 from darkpool.errors import DarkpoolError, OrderRefused
 from darkpool.message import Message
 from darkpool.tenure import Tenure
 from darkpool.tenure_file import Planned
 
 STEP_SECONDS: Final = 60.0
-_MAX_MEMBERS: Final = 16
-_MAX_DIGITS: Final = 2_048
 
 log = logging.getLogger("darkpool.member")
 
@@ -88,9 +83,7 @@ def staged(home: Path) -> Message:
     """Which next seat is kept. Raises OrderRefused if there is none, ConfigError."""
     path = home / SEAT
     if not staging.staged(path):
-        raise OrderRefused(
-            "seat: this member has no seat in the next committee", "run darkpool member join --next"
-        )
+        raise OrderRefused("seat: this member has no seat in the next committee", "run darkpool member join")
     return _staged(Seat.load(path.with_suffix(staging.NEXT)))
 
 
@@ -147,34 +140,6 @@ def successors(before: Tenure, following: Tenure) -> tuple[int, ...]:
 # --- messages ---------------------------------------------------------------------------------------
 
 
-def sharing_fields(committee: Committee) -> dict[str, object]:
-    """The public side of a sharing, as `read_change` reads it."""
-    return {
-        "modulus": f"{int(committee.key.n):x}",
-        "members": committee.members,
-        "threshold": committee.threshold,
-        "epoch": committee.epoch,
-        "scale": committee.scale,
-        "values": [f"{int(v):x}" for v in committee.values],
-    }
-
-
-def read_sharing(message: Message) -> Committee:
-    """Raises DecodeError."""
-    values = message.fields.get("values")
-    if not isinstance(values, list) or len(values) > _MAX_MEMBERS:
-        raise DecodeError("values", f"not a list of at most {_MAX_MEMBERS}")
-    members, threshold = message.integer("members", 3, _MAX_MEMBERS), message.integer("threshold", 1, 7)
-    epoch, scale = message.integer("epoch", 0, MAX_EPOCH), message.integer("scale", 0, MAX_SCALE)
-    try:
-        key = public_key(_number("modulus", message.fields.get("modulus")))
-        return Committee(
-            key, members, threshold, tuple(mpz(_number("values", v)) for v in values), epoch, scale
-        )
-    except ParameterError as error:
-        raise DecodeError("sharing", str(error)) from None
-
-
 def read_change(request: Message) -> Parameters:
     """What all members are asked to take part in. Raises DecodeError."""
     committee = read_sharing(request)
@@ -187,16 +152,3 @@ def read_change(request: Message) -> Parameters:
         return Parameters(change, request.octets("session", NAME_BYTES))
     except CommitmentsError as error:
         raise DecodeError("change", str(error)) from None
-
-
-def _number(name: str, text: object) -> int:
-    """Lower-case hexadecimal without leading zeros. Raises DecodeError."""
-    if not isinstance(text, str) or not 0 < len(text) <= _MAX_DIGITS:
-        raise DecodeError(name, f"not 1 to {_MAX_DIGITS} hexadecimal digits")
-    try:
-        value = int(text, 16)
-    except ValueError:
-        value = -1
-    if f"{value:x}" != text:
-        raise DecodeError(name, "not lower-case hexadecimal without leading zeros")
-    return value

@@ -13,8 +13,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, Self
 
-from gmpy2 import mpz
-
 from commitments.errors import CommitmentsError, DecodeError, VerificationError
 from commitments.paillier import public_key
 from commitments.threshold import MAX_EPOCH, Committee
@@ -22,6 +20,7 @@ from darkpool import jsontext
 from darkpool.committee.certificate import Certificate
 from darkpool.committee.introduction import Introduction
 from darkpool.committee.meeting import Group
+from darkpool.committee.sharing import hex_number
 from darkpool.committee.transport import COORDINATOR
 from darkpool.errors import ConfigError
 from darkpool.message import Message
@@ -31,7 +30,6 @@ from darkpool.types import Address
 
 COMMITTEE: Final = "committee.json"
 MAX_DIRECTORY: Final = 1 << 18  # bytes
-_MAX_DIGITS: Final = 2_048  # hexadecimal ones of N
 _CODE_BYTES: Final = 8
 _VERSION: Final = 1
 
@@ -41,7 +39,7 @@ class Directory:
     """A committee and where it meets. Raises VerificationError if two in it are one.
 
     `members` in order of their index, from 1; `coordinator`: the venue's certificate; `dealer`: the address
-    that signs sealed seats (dealing.py).
+    that signs sealed seats (joining.py).
     """
 
     committee: Committee
@@ -128,9 +126,9 @@ class Directory:
         if message.integer("version") != _VERSION:
             raise DecodeError("version", f"{message.integer('version')}, expected {_VERSION}")
         members = [Introduction.read(m) for m in _few("members", document.get("members"))]
-        values = tuple(_number("values", v) for v in _few("values", document.get("values")))
+        values = tuple(hex_number("values", v) for v in _few("values", document.get("values")))
         committee = Committee(
-            public_key(int(_number("modulus", document.get("modulus")))),
+            public_key(int(hex_number("modulus", document.get("modulus")))),
             len(members),
             message.integer("threshold", 1),
             values,
@@ -158,15 +156,6 @@ def _few(name: str, value: object) -> list[object]:
     if not isinstance(value, list) or len(value) > MAX_MEMBERS:
         raise DecodeError(name, f"not a list of at most {MAX_MEMBERS}")
     return value
-
-
-def _number(name: str, value: object) -> mpz:
-    if not isinstance(value, str) or len(value) > _MAX_DIGITS or not value.isalnum():
-        raise DecodeError(name, f"not a number of at most {_MAX_DIGITS} hexadecimal digits")
-    try:
-        return mpz(value, 16)
-    except ValueError:
-        raise DecodeError(name, "not hexadecimal") from None
 
 
 def _distinct(name: str, values: Iterable[Hashable]) -> None:

@@ -12,6 +12,7 @@ from darkpool.committee import changing, staging, succession
 from darkpool.committee.home import SEAT
 from darkpool.committee.mesh import Mesh
 from darkpool.committee.seat import Seat
+from darkpool.committee.sharing import sharing_fields
 from darkpool.errors import OrderRefused
 from darkpool.message import Message
 from darkpool.state import VenueState
@@ -63,7 +64,7 @@ class Changes:
             )
 
     async def _sharing(self, _request: Message) -> Message:
-        return Message("sharing", changing.sharing_fields(self._holder.seat.committee))
+        return Message("sharing", sharing_fields(self._holder.seat.committee))
 
     async def _reshare(self, request: Message) -> Message:
         if self._state.sealed is not None:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from commitments.errors import DecodeError
-from darkpool.committee.changing import STEP_SECONDS, read_sharing, sharing_fields
+from darkpool.committee.changing import STEP_SECONDS
 from darkpool.committee.member_links import MemberLinks
+from darkpool.committee.sharing import read_sharing, sharing_fields
 from darkpool.errors import PeerFault, Unavailable
 from darkpool.message import Message
 from darkpool.tenure import Tenure

@@ -17,16 +17,15 @@ from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Final
 
-from gmpy2 import mpz
-
 from commitments.errors import CommitmentsError
-from commitments.paillier import public_key
 from commitments.params import Profile
 from commitments.prss import MaskKeys, MaskSet, deal_mask_keys, mask_sets
 from commitments.threshold import Committee, KeyShare, check_share, deal, safe_prime
 from darkpool import eip712, jsontext
+from darkpool.committee.sharing import read_sharing, sharing_fields
 from darkpool.errors import ConfigError
 from darkpool.files import settle
+from darkpool.message import Message
 from darkpool.types import Address, PrivateKey
 
 _VERSION: Final = 2
@@ -73,12 +72,7 @@ class Seat:
     def _dealt(self) -> dict[str, object]:
         return {
             "version": _VERSION,
-            "modulus": f"{int(self.committee.key.n):x}",
-            "members": self.committee.members,
-            "threshold": self.committee.threshold,
-            "epoch": self.committee.epoch,
-            "scale": self.committee.scale,
-            "values": [f"{int(value):x}" for value in self.committee.values],
+            **sharing_fields(self.committee),
             "index": self.index,
             "share": f"{self.share.value:x}",
             "masks": {",".join(map(str, a)): key.hex() for a, key in self.masks.keys.items()},
@@ -128,11 +122,7 @@ def _seat(document: object) -> Seat:
     """The seat of a JSON document. Raises errors whose messages must not be shown."""
     if not isinstance(document, dict) or document["version"] != _VERSION:
         raise ValueError
-    key = public_key(_number(document["modulus"]))
-    values = tuple(mpz(_number(value)) for value in _list(document["values"]))
-    members, threshold = _small(document["members"]), _small(document["threshold"])
-    epoch, scale = _small(document["epoch"]), _small(document["scale"])
-    committee = Committee(key, members, threshold, values, epoch, scale)
+    committee = read_sharing(Message("seat", document))
     share = KeyShare(_small(document["index"]), _number(document["share"]))
     check_share(committee, share)
     masks = {_mask_set(name): _octets(key) for name, key in dict(document["masks"]).items()}
@@ -163,12 +153,6 @@ def _octets(text: str) -> bytes:
 
 def _small(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError
-    return value
-
-
-def _list(value: object) -> list[str]:
-    if not isinstance(value, list) or not value:
         raise TypeError
     return value
 

@@ -26,10 +26,10 @@ from darkpool.chain import Chain, Token, VaultTerms
 from darkpool.client.own_order import open_order
 from darkpool.client.trader import AsyncTrader
 from darkpool.client.trader_home import TraderHome
-from darkpool.committee.changing import sharing_fields
 from darkpool.committee.coordinator import Coordinator
 from darkpool.committee.outcome import Certificate
 from darkpool.committee.seat import Seat, seats_from_primes
+from darkpool.committee.sharing import sharing_fields
 from darkpool.config import AdmissionSettings, ApiSettings, Settings
 from darkpool.eip712 import Domain, address_of, sign_digest
 from darkpool.engine import Closed, Engine
