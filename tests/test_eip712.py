@@ -18,6 +18,7 @@ from darkpool.eip712 import GROUP_ORDER, Domain, check_signer, recover_digest, s
 from darkpool.errors import ConfigError
 from darkpool.listing import ListedOrder, SealedList
 from darkpool.types import Address, Nonce, PrivateKey, RoundId, Tick
+from tests.eip712_domain import DOMAIN_TYPE
 from tests.venue_log import Venue
 from tests.venue_support import NOW, buy, key_of, some_terms
 
@@ -33,12 +34,7 @@ def independent(
     """What eth_account signs for the same struct."""
     typed = {
         "types": {
-            "EIP712Domain": [
-                {"name": "name", "type": "string"},
-                {"name": "version", "type": "string"},
-                {"name": "chainId", "type": "uint256"},
-                {"name": "verifyingContract", "type": "address"},
-            ],
+            "EIP712Domain": DOMAIN_TYPE,
             name: [{"name": field, "type": kind} for kind, field in fields],
         },
         "primaryType": name,

@@ -17,6 +17,7 @@ from darkpool.eip712 import Domain, address_of
 from darkpool.errors import PeerFault
 from darkpool.receipt import Kind, Receipt
 from darkpool.types import Address, PrivateKey, Signature
+from tests.eip712_domain import DOMAIN_TYPE
 
 OPERATOR: Final = PrivateKey(b"\x0c" * 32)
 DOMAIN: Final = Domain(31_337, Address(b"\x01" * 20))
@@ -68,12 +69,7 @@ def test_receipts_hash_as_eth_account_hashes_them(receipt: Receipt) -> None:
     }
     typed = {
         "types": {
-            "EIP712Domain": [
-                {"name": "name", "type": "string"},
-                {"name": "version", "type": "string"},
-                {"name": "chainId", "type": "uint256"},
-                {"name": "verifyingContract", "type": "address"},
-            ],
+            "EIP712Domain": DOMAIN_TYPE,
             "Receipt": [{"name": name, "type": kind} for name, kind in kinds.items()],
         },
         "primaryType": "Receipt",

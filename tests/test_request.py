@@ -16,6 +16,7 @@ from darkpool.eip712 import Domain, address_of, keccak256, sign_digest
 from darkpool.errors import OrderRefused
 from darkpool.request import MAX_HEADER, Caller, check_request, request_digest, sign_request
 from darkpool.types import Address, PrivateKey, address_hex
+from tests.eip712_domain import DOMAIN_TYPE
 
 KEY: Final = PrivateKey(bytes(range(1, 33)))
 ACCOUNT: Final = address_of(KEY)
@@ -73,12 +74,7 @@ def test_requests_hash_as_eth_account_hashes_them(
         "expires": "uint64",
     }
     types = {
-        "EIP712Domain": [
-            {"name": "name", "type": "string"},
-            {"name": "version", "type": "string"},
-            {"name": "chainId", "type": "uint256"},
-            {"name": "verifyingContract", "type": "address"},
-        ],
+        "EIP712Domain": DOMAIN_TYPE,
         "Request": [{"name": name, "type": kind} for name, kind in kinds.items()],
     }
     typed = {

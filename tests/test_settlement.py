@@ -31,6 +31,7 @@ from darkpool.settlement import (
     sign,
 )
 from darkpool.types import Address, Nonce, PrivateKey, Quanta, Signature, TokenIndex, address_hex
+from tests.eip712_domain import DOMAIN_TYPE
 
 ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 A, B, C = (Address(bytes([i]) * 20) for i in (1, 2, 3))
@@ -103,12 +104,7 @@ def envelope(name: str, fields: dict[str, str], message: dict[str, Any], domain:
             "verifyingContract": address_hex(domain.contract),
         },
         "types": {
-            "EIP712Domain": [
-                {"name": "name", "type": "string"},
-                {"name": "version", "type": "string"},
-                {"name": "chainId", "type": "uint256"},
-                {"name": "verifyingContract", "type": "address"},
-            ],
+            "EIP712Domain": DOMAIN_TYPE,
             name: [{"name": field, "type": kind} for field, kind in fields.items()],
         },
         "primaryType": name,

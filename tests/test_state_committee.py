@@ -28,6 +28,7 @@ from darkpool.state import VenueState
 from darkpool.tenure import MAX_WAIT, NO_SHARING, Tenure, read_tenures
 from darkpool.types import Address
 from darkpool.wallet import Wallet
+from tests.eip712_domain import DOMAIN_TYPE
 from tests.succession import entry_of, other_seats, refreshed, replaced, rotated, signers_of
 from tests.venue_log import Venue, crossed, crossing, open_market, portrait, refused
 from tests.venue_support import BASE, QUOTE, buy, key_of, result_of, seats, sell, signers, some_terms
@@ -377,12 +378,7 @@ def test_what_members_sign_is_what_eip712_says() -> None:
     row += [{"name": "sharing", "type": "bytes32"}]
     data = {
         "types": {
-            "EIP712Domain": [
-                {"name": "name", "type": "string"},
-                {"name": "version", "type": "string"},
-                {"name": "chainId", "type": "uint256"},
-                {"name": "verifyingContract", "type": "address"},
-            ],
+            "EIP712Domain": DOMAIN_TYPE,
             "Tenure": row,
             "Succession": [
                 {"name": "venue", "type": "bytes32"},

@@ -21,6 +21,7 @@ from darkpool.settlement import MAX_AMOUNT, MAX_ROWS, NullifierRow, delta_rows, 
 from darkpool.settlement_gas import BASE, MAX_SETTLEMENT_GAS, PER_DELTA, PER_NULLIFIER, estimate, fits
 from darkpool.types import Address, Nonce, PrivateKey, RoundId, Signature, TokenIndex
 from darkpool.windows import MAX_ROUNDS, Cleared, Flow, estimated_gas, fitting, netting_ratio, window
+from tests.eip712_domain import DOMAIN_TYPE
 
 ACCOUNTS = [Address(bytes([i]) * 20) for i in range(1, 6)]
 DOMAIN = Domain(7, Address(b"\x07" * 20))
@@ -231,12 +232,7 @@ def test_what_is_signed_of_a_round_is_eip712_of_its_own_rows() -> None:
         },
         "primaryType": "Cleared",
         "types": {
-            "EIP712Domain": [
-                {"name": "name", "type": "string"},
-                {"name": "version", "type": "string"},
-                {"name": "chainId", "type": "uint256"},
-                {"name": "verifyingContract", "type": "address"},
-            ],
+            "EIP712Domain": DOMAIN_TYPE,
             "Cleared": [
                 {"name": name, "type": "bytes32"} for name in ("sealed", "transcript", "deltas", "nullifiers")
             ],

@@ -11,7 +11,6 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Final
 
@@ -20,10 +19,11 @@ from darkpool import certificates, eip712
 from darkpool.committee.attempts import Attempts, Past
 from darkpool.committee.blame import Blame, read_blame
 from darkpool.committee.meeting import Meeting
-from darkpool.committee.member_links import SHORT_SECONDS, MemberLinks, ReadLog, refusal
+from darkpool.committee.member_links import SHORT_SECONDS, MemberLinks, ReadLog
 from darkpool.committee.outcome import Certificate, DigestOf, Signed, groups, signed_by
+from darkpool.committee.replies import Replies
 from darkpool.committee.rounds import MAX_ATTEMPTS
-from darkpool.committee.standing import Standing, apart, next_generation
+from darkpool.committee.standing import apart, next_generation, standings_of
 from darkpool.errors import PeerFault, Unavailable
 from darkpool.listing import SealedList
 from darkpool.message import Message
@@ -42,34 +42,6 @@ LATE_SECONDS: Final = 10.0  # for replies after the first refusal, besides the t
 RETURN_SECONDS: Final = 20.0  # for members that were lost in an attempt to come back
 
 log = logging.getLogger("darkpool.coordinator")
-
-
-@dataclass(slots=True)
-class _Replies:
-    """What members replied; of those that refused the refusal too. faults: what the others gave instead."""
-
-    replies: dict[int, Message] = field(default_factory=dict)
-    refused: dict[int, Message] = field(default_factory=dict)
-    faults: dict[int, PeerFault | Unavailable] = field(default_factory=dict)
-
-    def take(self, index: int, op: str, task: asyncio.Task[Message]) -> None:
-        """A request that has ended."""
-        error = task.exception()
-        if isinstance(error, PeerFault):
-            self.faults[index] = error
-        elif error is not None:
-            raise error
-        elif task.result().op == "refused":
-            self.refused[index] = task.result()
-            self.faults[index] = refusal(index, op, task.result())
-        else:
-            self.replies[index] = task.result()
-
-    @property
-    def reason(self) -> str:
-        """The first fault; a member's own words rather than its absence."""
-        said = [i for i in self.faults if i in self.refused] or list(self.faults)
-        return str(self.faults[said[0]]) if said else ""
 
 
 class Coordinator(MemberLinks):
@@ -129,7 +101,7 @@ class Coordinator(MemberLinks):
         ends = loop.time() + MEET_SECONDS
         while True:
             statuses = await self._enough(Message("status"), SHORT_SECONDS, among)
-            standings = {i: s for i, status in statuses.items() if (s := Standing.read(status)) is not None}
+            standings = standings_of(statuses)
             seen = {i: {i, *standing.peers} for i, standing in standings.items()}
             pairs, late = apart(seen), loop.time() >= ends
             sets = combinations(sorted(seen), self.quorum)
@@ -150,7 +122,7 @@ class Coordinator(MemberLinks):
         Why not, if it comes to that; whom they charge with it, the attempts know then.
         """
         statuses, missing = await self.some(Message("status"), SHORT_SECONDS, players)
-        standings = {i: s for i, status in statuses.items() if (s := Standing.read(status)) is not None}
+        standings = standings_of(statuses)
         if len(standings) < len(players):
             attempts.failed(players, {})
             attempts.suspect(set(players) - set(standings))
@@ -261,13 +233,13 @@ class Coordinator(MemberLinks):
             await asyncio.sleep(RETURN_SECONDS / 100)
 
     async def _replies(
-        self, request: Message, among: Iterable[int], enough: Callable[[_Replies], bool], seconds: float
-    ) -> _Replies:
+        self, request: Message, among: Iterable[int], enough: Callable[[Replies], bool], seconds: float
+    ) -> Replies:
         """What members reply in so many seconds. Once that is enough, the others have one step's time left.
 
         Nobody is waited for whom more than t of them charge: it may be silent for ever.
         """
-        loop, said = asyncio.get_running_loop(), _Replies()
+        loop, said = asyncio.get_running_loop(), Replies()
         tasks = {asyncio.create_task(self._links[i].ask(request, seconds)): i for i in among}
         ends, pending = loop.time() + seconds, set(tasks)
         try:
@@ -289,7 +261,7 @@ class Coordinator(MemberLinks):
             said.faults[tasks[task]] = fault
         return said
 
-    def _given_up(self, said: _Replies) -> set[int]:
+    def _given_up(self, said: Replies) -> set[int]:
         charges = (self._charges(refused) for refused in said.refused.values())
         accusers = Counter(index for blame in charges for index in {b.member for b in blame})
         return {index for index, count in accusers.items() if count > self.signers.threshold}

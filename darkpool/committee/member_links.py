@@ -84,12 +84,6 @@ class MemberLinks:
         if not all(link.connected for link in self._links.values()):
             raise Unavailable(f"committee: {self.away}", "committee", "bring them back: this needs all")
 
-    @property
-    def short(self) -> str:
-        """Why no round can be cleared now: fewer than 2t+1 members are here and follow."""
-        here = [i for i in self._links if self._follows(i) and not self._followers[i].fault]
-        return "" if len(here) >= self.quorum else f"{len(here)}/{self.quorum} members: {self.away}"
-
     def lag(self) -> dict[int, int]:
         """By member, how many entries it lacks."""
         return {i: f.lag for i, f in self._followers.items()}

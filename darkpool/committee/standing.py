@@ -36,6 +36,12 @@ class Standing:
         return cls(generation, tuple(evaluating), frozenset(peers))
 
 
+def standings_of(statuses: Mapping[int, Message]) -> dict[int, Standing]:
+    """By member, of those whose status is one."""
+    read = {i: Standing.read(status) for i, status in statuses.items()}
+    return {i: standing for i, standing in read.items() if standing is not None}
+
+
 def _indices(value: Any) -> TypeGuard[list[int]]:  # noqa: ANN401 - a field of a message
     return isinstance(value, list) and all(type(i) is int for i in value)
 
