@@ -20,6 +20,7 @@ from darkpool.client.published import PublishedRound
 from darkpool.client.steps import Steps
 from darkpool.committee.home import DATABASE, SEAT, Home
 from darkpool.committee.seat import Seat
+from darkpool.committee.succession import first_committee
 from darkpool.entitlement import RoundWords
 from darkpool.errors import ConfigError, OrderRefused, Unavailable
 from darkpool.listing import ListedOrder
@@ -65,10 +66,10 @@ class LoggedRounds:
         signers = Home.load(home).signers
         if signers is None:
             raise ConfigError(f"{home}: it has not joined a committee", "run darkpool member join")
-        key = Seat.load(home / SEAT).committee.key
+        first = first_committee(home, Seat.load(home / SEAT), signers)
         database = Database.as_it_is(sqlite_url(home / DATABASE))
         try:
-            yield cls(LogStore(database), key, signers)
+            yield cls(LogStore(database), first.key, first.signers)
         finally:
             database.close()
 

@@ -52,10 +52,12 @@ async def ask(home: Path) -> dict[str, Any]:
         raise ConfigError(f"{home}: no member runs here", "start it with darkpool member serve") from None
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
-            data = await reader.read(MAX_ANSWER)
-            while chunk := await reader.read(MAX_ANSWER):
+            data = bytearray()
+            while len(data) <= MAX_ANSWER and (chunk := await reader.read(MAX_ANSWER)):
                 data += chunk
-        answer = parsed(data, "status")
+        if len(data) > MAX_ANSWER:
+            raise PeerFault(f"status: over {MAX_ANSWER} bytes", "read its member.log", "member")
+        answer = parsed(bytes(data), "status")
     except (TimeoutError, OSError, DecodeError):
         raise PeerFault(
             f"no answer in {ANSWER_SECONDS:g} s", "it may be busy; read its member.log", "member"

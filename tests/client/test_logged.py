@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from commitments.params import INSECURE_TEST
 from darkpool import arbiter, contest
 from darkpool.chain import Chain
 from darkpool.cli.app import app
@@ -25,9 +26,12 @@ from darkpool.netting import Signers
 from darkpool.store.database import Database, sqlite_url
 from darkpool.store.log_store import LogStore
 from darkpool.store.rows import MAX_PAGE
+from darkpool.tenure import Tenure
+from darkpool.tenure_file import FIRST, Planned
 from tests.client.plain_venue import PASSPHRASE, PlainVenue, seats, signers
 from tests.client.test_disputes import at_venue, case_of, false_denials_are_refuted, settled
 from tests.client.test_settlements import Pair, pair
+from tests.encrypted import seats as seats_of
 
 KEY = seats()[0].committee.key
 
@@ -149,6 +153,15 @@ def test_an_empty_log_has_no_vault_and_a_home_that_joined_nobody_is_refused(tmp_
     Home(None).save_settings(tmp_path)
     with pytest.raises(ConfigError, match="not joined"), LoggedRounds.of_member(tmp_path):
         pass
+
+
+def test_a_home_with_a_later_seat_is_read_from_the_committee_its_venue_began_with(tmp_path: Path) -> None:
+    home, began = tmp_path / "member-1", Tenure(signers(), KEY)
+    Home(signers()).save(home, seats_of(INSECURE_TEST, len(signers().addresses))[0])
+    (home / FIRST).write_text(Planned(began).encode())
+    copied(home / DATABASE, []).database.close()
+    with LoggedRounds.of_member(home) as source:
+        assert (source._state.key, source._state.signers) == (began.key, began.signers)
 
 
 def test_what_asks_for_something_is_not_finished() -> None:
